@@ -98,7 +98,8 @@ def verify(
 ) -> None:
     """Check that the zips of COLLECTIONS, or of all, are as they were when fetched.
 
-    A damaged zip gets the status failed, and the next fetch downloads it again. Of each Collection
+    A damaged zip gets the status failed, and the next fetch downloads it again; if a later check
+    reads it as it was, as after a failure of the disk, it is complete again. Of each Collection
     those zips that were not read for longest come first; when each was read is in the table
     zip_reads. The tables are compared with the digests that were recorded when they were written;
     one that is gone is named. With --subset K/N, day K of N reads one N-th of the zips.
@@ -258,6 +259,8 @@ def _comparisons(
 def _verified_line(collection: str, found: VerifyResult, strays: Sequence[str]) -> str:
     checked = f"{counted(found.checked, 'zip')} of {format_bytes(found.checked_bytes)} checked"
     line = f"{collection}: {checked}, {len(found.damaged):,} damaged"
+    if found.restored:
+        line += f", {found.restored:,} found damaged before and complete again"
     if found.left:
         line += f", {found.left:,} left for lack of time"
     if strays:

@@ -38,7 +38,8 @@ _EQUAL = "hashes_equal"
 _DESCRIPTIONS = {
     _INTACT: "The zips that are due today have the SHA-256 that was recorded when they were "
     "verified. Each is due within TCIA_VERIFY_DAYS, those that were not read for longest first. A "
-    "zip of any Collection that was found damaged fails it until it is fetched again.",
+    "zip of any Collection that was found damaged fails it until it is fetched again, or is read "
+    "as it was.",
     _EQUAL: f"The source's own hash of {_HASHES_PER_COLLECTION} Series per Collection, others each "
     "day, is that of the zip on disk (nbia-v4; other dialects have no hashes to compare with).",
 }
@@ -108,8 +109,9 @@ def _read_due(
 
 
 def _describe(found: VerifyResult) -> str:
+    restored = f", {found.restored:,} complete again" if found.restored else ""
     left = f", {found.left:,} more are due" if found.left else ""
-    return f"{counted(found.checked, 'zip')} hashed{left}"
+    return f"{counted(found.checked, 'zip')} hashed{restored}{left}"
 
 
 def _damage(found: VerifyResult, warehouse: Warehouse) -> list[str]:

@@ -10,6 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from tcia_assets.errors import TciaError
 from tcia_assets.images import manifest
 from tcia_assets.images.manifest_row import ManifestRow
@@ -25,6 +27,7 @@ from tcia_assets.images.zip_parts import (
     record_reads,
     rows_of_parts,
 )
+from tcia_assets.metadata.events import IMAGE_EVENTS
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.warehouse import Warehouse
 
@@ -49,12 +52,14 @@ class VerifyResult:
         checked_bytes: Their bytes.
         damaged: The damaged ones.
         left: Number of zips that were to be checked when the time was over.
+        restored: Number of zips that had been found damaged, and are complete again.
     """
 
     checked: int
     checked_bytes: int
     damaged: tuple[DamagedZip, ...]
     left: int
+    restored: int = 0
 
 
 def verify_zips(
@@ -108,7 +113,9 @@ def verify_parts(
     """Compare zips with their manifest: presence, size and SHA-256.
 
     The row of a damaged zip that was complete becomes `failed`, so that the next fetch replaces the
-    zip; other rows of damaged zips stay. A Series that another run fetches meanwhile is left alone.
+    zip; other rows of damaged zips stay. One that was found damaged before and is as it was when it
+    was fetched, also inside, is complete again: a disk or a server may have failed for an hour. A
+    Series that another run fetches meanwhile is left alone.
     When all zips of a part were read, that is recorded; a killed check keeps what it had read, but
     for the last minute.
 
@@ -134,7 +141,7 @@ def verify_parts(
             return None
         if sizes and (size := sizes.get(name_at(row.path or ""))) is not None:
             return size_problem(row, size)
-        return zip_problem(row, warehouse.archives, deep=deep)
+        return zip_problem(row, warehouse.archives, deep=deep or _was_damaged(row))
 
     try:
         for batch in rows_of_parts(parts, warehouse):
@@ -168,6 +175,8 @@ class _Reading:
         self._changes: list[tuple[ManifestRow, ManifestRow]] = []
         self._problems: dict[str, str] = {}
         self._damaged: list[DamagedZip] = []
+        self._whole: list[ManifestRow] = []
+        self._restored = 0
         self._next_write = time.monotonic() + _WRITE_EVERY_S
         self.zips = self.bytes = 0
 
@@ -190,6 +199,8 @@ class _Reading:
         if problem:
             self._problems[row.series_instance_uid] = problem
             self._changes.append((row, _mark_damaged(row, problem)))
+        elif self._records and _was_damaged(row):
+            self._whole.append(row)
         if time.monotonic() > self._next_write:
             self.write()
 
@@ -208,6 +219,8 @@ class _Reading:
                 uid = row.series_instance_uid
                 self._damaged.append(DamagedZip(uid, self._problems[uid]))
         self._changes.clear()
+        self._restored += _restore(self._whole, self._warehouse)
+        self._whole.clear()
         finished = [part for part in self._reads if not self._remaining[part]]
         reads = [self._reads.pop(part) for part in finished]
         if self._records:
@@ -220,15 +233,15 @@ class _Reading:
             require_store(self._warehouse)
         except TciaError:
             self._changes.clear()
+            self._whole.clear()
             self._reads.clear()
             raise
 
     def result(self, planned: int) -> VerifyResult:
         """Write, and return what was found of so many planned zips."""
         self.write()
-        return VerifyResult(
-            self.zips, self.bytes, tuple(self._damaged), max(0, planned - self.zips)
-        )
+        left = max(0, planned - self.zips)
+        return VerifyResult(self.zips, self.bytes, tuple(self._damaged), left, self._restored)
 
 
 def find_known_damage(warehouse: Warehouse) -> list[DamagedZip]:
@@ -262,3 +275,33 @@ def _mark_damaged(row: ManifestRow, problem: str) -> ManifestRow:
         error=f"{problem}; fetch its Collection to replace it",
         fetched_at=datetime.now(UTC),
     )
+
+
+# The time of the newest fetch of each Series, with the SHA-256 of its zip.
+_FETCHED = f"""
+    SELECT SeriesInstanceUID AS uid, split_part(event_id, ' ', 2) AS sha256, max(seen_at) AS at
+    FROM series_changes WHERE Collection = $collection AND event IN {IMAGE_EVENTS}
+    AND SeriesInstanceUID IN (SELECT uid FROM found) GROUP BY ALL
+"""
+
+
+def _was_damaged(row: ManifestRow) -> bool:
+    """Return whether a check has found this zip damaged; see `plan.IS_LOST`."""
+    return row.status == "failed" and row.attempts == 0
+
+
+def _restore(rows: Sequence[ManifestRow], warehouse: Warehouse) -> int:
+    """Make rows complete again, as of their fetch, if the history has it; return their number."""
+    restored = 0
+    for name in sorted({row.collection for row in rows}):
+        mine = [row for row in rows if row.collection == name]
+        uids = pa.table({"uid": [row.series_instance_uid for row in mine]})
+        found = warehouse.query(_FETCHED, {"collection": name}, tables={"found": uids})
+        times = {(each["uid"], each["sha256"]): each["at"] for each in found.to_pylist()}
+        changes = [
+            (row, replace(row, status="complete", error=None, fetched_at=at))
+            for row in mine
+            if (at := times.get((row.series_instance_uid, row.sha256)))
+        ]
+        restored += len(manifest.replace_unchanged(warehouse, name, changes))
+    return restored

@@ -57,6 +57,35 @@ def test_damaged_zips_fail_and_the_next_fetch_replaces_only_them(fetched: Place)
     fetched.demand_complete()
 
 
+def test_zips_that_are_back_are_complete_again_as_of_their_fetch(fetched: Place) -> None:
+    before = fetched.rows
+    aside, short, flipped = (fetched.zip(uid) for uid in fetched.uids[:3])
+    contents = {path: path.read_bytes() for path in (aside, short, flipped)}
+    aside.unlink()
+    os.truncate(short, 100)
+    flip(flipped)
+    assert len(verified(fetched).damaged) == 3
+
+    for path, content in list(contents.items())[:2]:
+        path.write_bytes(content)
+    assert verified(fetched, quick=True).restored == 0  # it has read none
+    found = verified(fetched)
+    assert (found.restored, len(find_known_damage(fetched.warehouse))) == (2, 1)
+    flipped.write_bytes(contents[flipped])
+    assert verified(fetched).restored == 1
+    assert fetched.rows == before
+    assert verified(fetched).restored == 0
+
+
+def test_a_zip_that_a_deep_check_refuses_is_not_complete_by_its_hash(fetched: Place) -> None:
+    uid = fetched.uids[0]
+    put(fetched, fetched.rows[uid] | {"image_count": 7})
+    verified(fetched, deep=True)
+
+    assert verified(fetched).restored == 0
+    assert fetched.rows[uid]["status"] == "failed"
+
+
 def test_a_deep_check_finds_wrong_counts_in_the_manifest(fetched: Place) -> None:
     uid = fetched.uids[0]
     put(fetched, fetched.rows[uid] | {"image_count": 7})
