@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from tcia_assets.catalog import IMAGE_ARCHIVES, IMAGES, whole_numbers
 from tcia_assets.errors import DataError
 from tcia_assets.spec import Table
-from tcia_assets.store.conform import align
+from tcia_assets.store.conform import align, empty
 
 # DuckDB opens a file once more for each row group that it reads. With one row group for nearly
 # every partition, no query mixes two versions of a partition.
@@ -39,7 +40,7 @@ def write_parquet(
         table: The table.
         rows: The rows, or several tables of them, of which one is in memory at a time.
         path: The file.
-        made_from: What the rows were made from, as `read_made_from` returns it.
+        made_from: What the rows were made from, as `read_derived` returns it.
 
     Returns:
         How many rows there are.
@@ -74,18 +75,40 @@ def _with_dictionary(table: Table) -> bool | list[str]:
     return [name for name in table.column_names if name not in plain] if plain else True
 
 
-def read_made_from(table: Table, path: Path) -> str:
-    """Return what a file was made from, as `write_parquet` got it.
+class DerivedRows(NamedTuple):
+    """Rows of a file that was made from another one.
 
-    Returns:
-        "" if it does not say, has other columns than the table or cannot be read.
+    Attributes:
+        made_from: What it was made from, as `write_parquet` got it; "" if it does not say.
+        rows: The rows that were read; columns that the file lacks are null.
+        is_current: Whether the file has the columns of its table, no more and no others.
+    """
+
+    made_from: str
+    rows: pa.Table
+    is_current: bool
+
+
+def read_derived(table: Table, chosen: Table, path: Path) -> DerivedRows:
+    """Read some columns of a small file, and what it was made from.
+
+    Args:
+        table: The table.
+        chosen: The table with only the columns that are read.
+        path: The file; one that is not there, or cannot be read, says nothing.
     """
     try:
-        schema = pq.read_schema(path)
+        # Thousands of such files are read one after the other.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            schema = file.schema_arrow
+            made_from = (schema.metadata or {}).get(_MADE_FROM, b"").decode()
+            if made_from:
+                present = [name for name in chosen.column_names if name in schema.names]
+                rows = align(chosen, file.read(present, use_threads=False))
+                return DerivedRows(made_from, rows, schema.equals(table.schema))
     except (OSError, pa.ArrowException):
-        return ""
-    is_same = schema.equals(table.schema)
-    return (schema.metadata or {}).get(_MADE_FROM, b"").decode() if is_same else ""
+        pass
+    return DerivedRows("", empty(chosen), is_current=False)
 
 
 def read_parquet(table: Table, path: Path) -> pa.Table:

@@ -56,8 +56,12 @@ class SeriesParts:
     def __init__(self, files: PartitionFiles, rows_per_part: int | None = None) -> None:
         self.files = files
         self.limit = rows_per_part or files.table.rows_per_part
-        self.row_counts = {number: files.row_count(number) for number in files.numbers()}
+        self.row_counts = {number: self.count_rows(number) for number in files.numbers()}
         self.changed = False
+
+    def count_rows(self, number: int) -> int:
+        """Return the number of rows of a stored file."""
+        return self.files.row_count(number)
 
     def series_of(self, number: int) -> pa.ChunkedArray:
         """Return the Series of a stored file, each once for each of its rows, or at least once."""

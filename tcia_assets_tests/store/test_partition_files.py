@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 
 from tcia_assets.catalog import IMAGES, PATIENTS
-from tcia_assets.store.conform import conform
+from tcia_assets.store.conform import align, conform, empty
 from tcia_assets.store.files import sha256_of
-from tcia_assets.store.parquet_files import read_made_from
+from tcia_assets.store.parquet_files import DerivedRows, read_derived
+from tcia_assets.store.partition_files import with_columns
 from tcia_assets.store.warehouse import Warehouse
-from tcia_assets_tests.store.tables import objects_of, patients
+from tcia_assets_tests.store.tables import drop_columns, objects_of, patients
 
 KEY = "LCTSC"
 
@@ -29,13 +30,21 @@ def test_only_a_table_that_grows_by_parts_has_more_than_one_file(warehouse: Ware
 def test_a_file_says_what_it_was_made_from(warehouse: Warehouse) -> None:
     files = warehouse.files(IMAGES, KEY)
     rows = conform(IMAGES, objects_of(KEY, "a", 1))
-    assert read_made_from(IMAGES, files.path()) == ""
+    chosen = with_columns(IMAGES, ("SeriesInstanceUID", "InstanceNumber"))
+    nothing = DerivedRows("", empty(chosen), is_current=False)
+    assert read_derived(IMAGES, chosen, files.path()) == nothing
     assert files.write(0, rows, "abc").changed
-    assert read_made_from(IMAGES, files.path()) == "abc"
+    found = DerivedRows("abc", align(chosen, rows), is_current=True)
+    assert read_derived(IMAGES, chosen, files.path()) == found
     assert not files.write(0, rows, "abc").changed
+    drop_columns(files, "InstanceNumber", "Rows")
+    without = align(chosen, rows.drop_columns(["InstanceNumber"]))
+    found = DerivedRows("abc", without, is_current=False)
+    assert read_derived(IMAGES, chosen, files.path()) == found
     assert files.write(0, rows).changed
-    assert read_made_from(IMAGES, files.path()) == ""
-    assert read_made_from(PATIENTS, files.path()) == ""
+    assert read_derived(IMAGES, chosen, files.path()) == nothing
+    files.path().write_bytes(files.path().read_bytes()[:-9])
+    assert read_derived(IMAGES, chosen, files.path()) == nothing
 
 
 def test_a_removed_file_is_no_loss(warehouse: Warehouse) -> None:

@@ -54,19 +54,15 @@ _PIECE_BYTES = 1 << 20
 # The Series whose zip is to be read: it is not indexed as it is now, could not be read before, or
 # was read for other columns.
 _CHANGED = f"""
-    SELECT SeriesInstanceUID, false AS is_outdated FROM {series_zips.ZIPS}
+    SELECT SeriesInstanceUID FROM {series_zips.ZIPS}
     ANTI JOIN {series_zips.INDEXED} USING (zip)
 """
 _READ_AGAIN = """
     SELECT SeriesInstanceUID, object_count > 0 AS is_outdated
-    FROM indexed_zips WHERE Collection = $collection
-    AND (object_count = 0 OR header_version IS DISTINCT FROM $version)
+    FROM summaries WHERE object_count = 0 OR header_version IS DISTINCT FROM $version
 """
-_COUNTS = """
-    SELECT (
-            SELECT count(*) FROM image_archives WHERE Collection = $collection AND path NOTNULL
-        ) AS zips,
-        (SELECT count(*) FROM indexed_zips WHERE Collection = $collection) AS indexed
+_ZIPS = """
+    SELECT count(*) AS zips FROM image_archives WHERE Collection = $collection AND path NOTNULL
 """
 _GONE = f"""
     SELECT SeriesInstanceUID FROM indexed_zips WHERE Collection = $collection
@@ -76,13 +72,14 @@ _COPIED = """
     SELECT SeriesInstanceUID FROM indexed_zips WHERE Collection = $collection
     GROUP BY SeriesInstanceUID HAVING count(*) > 1
 """
+# `summaries` are the rows of `indexed_zips` that are held anyway: each query opens all its files.
 _TOTALS = """
     SELECT coalesce(sum(row_count), 0)::BIGINT AS objects,
         coalesce(sum(object_count) FILTER (header_version IS DISTINCT FROM $version), 0)::BIGINT
             AS outdated,
         coalesce(sum(unidentified_count), 0)::BIGINT AS unreadable,
         coalesce(sum(error_count), 0)::BIGINT AS with_errors
-    FROM indexed_zips WHERE Collection = $collection
+    FROM summaries
 """
 
 
@@ -144,8 +141,8 @@ def index_images(
         images = IndexedImages(collection, warehouse, rows_per_part)
         update = _Update(collection, warehouse, images)
         new = update.run(report, reread or RereadBudget(math.inf), new_zips)
-        parameters = {"collection": collection, "version": HEADER_VERSION}
-        totals = warehouse.query(_TOTALS, parameters).to_pylist()[0]
+        tables = {"summaries": images.summaries}
+        totals = warehouse.query(_TOTALS, {"version": HEADER_VERSION}, tables=tables).to_pylist()[0]
         kept, seconds = totals["objects"] - new, time.monotonic() - started
         return IndexResult(images.written(), new=new, kept=kept, seconds=seconds, **totals)
 
@@ -173,25 +170,27 @@ class _Update:
 
     def _compare(self, new_zips: Collection[str] | None) -> tuple[set[str], set[str], set[str]]:
         """Return the Series without a zip, with another one than is indexed, and outdated ones."""
-        statement = f"{_CHANGED} UNION ALL {_READ_AGAIN}" if new_zips is None else _READ_AGAIN
-        found = self._query(statement, version=HEADER_VERSION)
-        is_outdated = found["is_outdated"]
+        summaries = self._images.summaries
+        again = self._warehouse.query(
+            _READ_AGAIN, {"version": HEADER_VERSION}, tables={"summaries": summaries}
+        )
+        is_outdated = again["is_outdated"]
         changed, outdated = (
-            set(found[_UID].filter(chosen).to_pylist())
+            set(again[_UID].filter(chosen).to_pylist())
             for chosen in (pc.invert(is_outdated), is_outdated)
         )
-        changed.update(new_zips or ())
-        counts = self._query(_COUNTS).to_pylist()[0]
+        changed.update(self._query(_CHANGED)[_UID].to_pylist() if new_zips is None else new_zips)
+        zips = self._query(_ZIPS)["zips"][0].as_py()
         new = len(changed) - len(self._images.locate(changed))
-        if counts["indexed"] == counts["zips"] - new:
+        if summaries.num_rows == zips - new:
             return set(), changed, outdated
         if new_zips is not None:
             return self._compare(None)
         gone, copied = (set(self._query(sql)[_UID].to_pylist()) for sql in (_GONE, _COPIED))
         return gone, (changed | copied) - gone, outdated
 
-    def _query(self, statement: str, **parameters: str) -> pa.Table:
-        return self._warehouse.query(statement, {"collection": self._collection, **parameters})
+    def _query(self, statement: str) -> pa.Table:
+        return self._warehouse.query(statement, {"collection": self._collection})
 
     def _read_outdated_repeats(self, report: ProgressCallback) -> None:
         """Read the zips again of which an object may have its SOPInstanceUID now.
@@ -201,7 +200,7 @@ class _Update:
         """
         before: set[str] = set()
         while True:
-            series = find_outdated(self._collection, self._warehouse)
+            series = find_outdated(self._collection, self._images, self._warehouse)
             if series == before:
                 return
             self._read(series, report, only_good=True)

@@ -7,13 +7,16 @@ is made again from the rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, INDEXED_ZIPS
 from tcia_assets.store import digests, sql
-from tcia_assets.store.conform import conform, empty
+from tcia_assets.store.conform import align, conform, empty
 from tcia_assets.store.files import sha256_of
-from tcia_assets.store.parquet_files import read_made_from
+from tcia_assets.store.parquet_files import read_derived
 from tcia_assets.store.partition_files import with_columns
 from tcia_assets.store.series_parts import SERIES, SeriesParts
 from tcia_assets.store.warehouse import Warehouse
@@ -28,6 +31,10 @@ _COLUMNS = (
     *("SOPInstanceUID", "SeriesInstanceUID", "Collection", "Modality", "entry_name"),
     *("archive_sha256", "error", "header_version"),
 )
+_COUNTS = tuple(name for name in INDEXED_ZIPS.column_names if name.endswith("_count"))
+# What is held of each zip while its Collection is indexed, 120 bytes.
+_SUMMARIES = with_columns(INDEXED_ZIPS, (SERIES, *_COUNTS, "header_version"))
+_SHARED_COUNTS = with_columns(INDEXED_ZIPS, (SERIES, "shared_count"))
 _VERSION = """
     CASE WHEN count(header_version) = count(*) AND min(header_version) = max(header_version)
     THEN min(header_version) END AS header_version
@@ -42,24 +49,25 @@ _SUMMARY = f"""
         count(*) FILTER (SOPInstanceUID IS NULL) AS unidentified_count,
         count(error) AS error_count,
         count(*) FILTER (contains(error, {sql.literal(REPEATED)})) AS repeated_count,
-        list_sort(list({UID_NUMBER}) FILTER (SOPInstanceUID IS NOT NULL)) AS uid_numbers,
+        list({UID_NUMBER}) FILTER (SOPInstanceUID IS NOT NULL) AS uid_numbers,
         {_VERSION}
     FROM described_rows GROUP BY SeriesInstanceUID
 """
-# The counts of rows that were described in several batches.
-_SUM = f"""
-    SELECT SeriesInstanceUID, any_value(Collection) AS Collection,
-        any_value(archive_sha256) AS archive_sha256,
-        {
-    ", ".join(
-        f"sum({name})::BIGINT AS {name}"
-        for name in INDEXED_ZIPS.column_names
-        if name.endswith("_count")
+# The rows of a file may have been described in several batches.
+_TOGETHER = f"""
+    WITH added AS (
+        SELECT SeriesInstanceUID, any_value(Collection) AS Collection,
+            any_value(archive_sha256) AS archive_sha256,
+            {", ".join(f"sum({name})::BIGINT AS {name}" for name in _COUNTS)},
+            list_sort(flatten(list(uid_numbers) FILTER (uid_numbers NOTNULL))) AS uid_numbers,
+            {_VERSION}
+        FROM described GROUP BY SeriesInstanceUID
+    ), counted AS (
+        SELECT SeriesInstanceUID, sum(shared_count)::BIGINT AS shared_count
+        FROM shared GROUP BY SeriesInstanceUID
     )
-},
-        list_sort(flatten(list(uid_numbers) FILTER (uid_numbers NOTNULL))) AS uid_numbers,
-        {_VERSION}
-    FROM batches GROUP BY SeriesInstanceUID
+    SELECT a.* REPLACE (coalesce(c.shared_count, 0) AS shared_count)
+    FROM added AS a LEFT JOIN counted AS c USING (SeriesInstanceUID)
 """
 _SHARED = """
     WITH found AS (
@@ -89,51 +97,65 @@ class IndexedImages(SeriesParts):
     ) -> None:
         self._warehouse, self._collection = warehouse, collection
         self._index = warehouse.files(INDEXED_ZIPS, collection)
+        self._summaries: dict[int, pa.Table] = {}
+        # What files of `indexed_zips` have that lack a column, and are made again: to count it
+        # takes longer than all else, where there are other Collections.
+        self._outdated: dict[int, pa.Table] = {}
         super().__init__(warehouse.files(IMAGES, collection), rows_per_part)
         for number in self._index.numbers():
             if number not in self.row_counts:
                 self._index.remove(number)
-        for number in self.row_counts:
-            if not self._is_described(number):
-                self.on_write(number, None)
+        for number in sorted(self.row_counts.keys() - self._summaries.keys()):
+            self.on_write(number, None)
+
+    @property
+    def summaries(self) -> pa.Table:
+        """The rows of `indexed_zips` as they are now: the Series, counts and version of each."""
+        return pa.concat_tables([empty(_SUMMARIES), *self._summaries.values()])
+
+    def count_rows(self, number: int) -> int:
+        rows = self._read_summaries(number)
+        if rows is None:
+            return super().count_rows(number)
+        self._summaries[number] = rows
+        return int(pc.sum(rows["row_count"], min_count=0).as_py())
 
     def series_of(self, number: int) -> pa.ChunkedArray:
-        return self._index.read(number, [SERIES])[SERIES]
+        return self._summaries[number][SERIES]
 
     def on_write(self, number: int, rows: pa.Table | None) -> None:
         """Write the rows of `indexed_zips` for a file of images."""
         batches = self.files.read_batches(number, _COLUMNS) if rows is None else [rows]
-        described = [self._describe(batch.select(_COLUMNS)) for batch in batches]
-        found = pa.concat_tables(described) if described else empty(INDEXED_ZIPS)
-        if len(described) > 1:
-            found = self._warehouse.query(_SUM, tables={"batches": found})
-        made_from = sha256_of(self.files.path(number))
-        self._index.write(number, conform(INDEXED_ZIPS, found), made_from)
+        outdated = self._outdated.pop(number, None)
+        described = [empty(INDEXED_ZIPS)]
+        shared = [empty(_SHARED_COUNTS) if outdated is None else outdated]
+        for batch in batches:
+            tables = {"described_rows": batch.select(_COLUMNS)}
+            described.append(align(INDEXED_ZIPS, self._warehouse.query(_SUMMARY, tables=tables)))
+            if outdated is None:
+                shared.append(align(_SHARED_COUNTS, self._count_shared(tables)))
+        tables = {"described": pa.concat_tables(described), "shared": pa.concat_tables(shared)}
+        found = conform(INDEXED_ZIPS, self._warehouse.query(_TOGETHER, tables=tables))
+        self._index.write(number, found, made_from=sha256_of(self.files.path(number)))
+        self._summaries[number] = align(_SUMMARIES, found)
 
-    def _is_described(self, number: int) -> bool:
-        """Return whether the rows of `indexed_zips` for a stored file are of it."""
+    def _read_summaries(self, number: int) -> pa.Table | None:
+        """Return the stored rows for a file; None unless they are of the file as it is now."""
         path, digest_file = self.files.path(number), self.files.digest_path(number)
         known = digests.read(digest_file)
-        made_from = read_made_from(INDEXED_ZIPS, self._index.path(number))
-        if made_from and known[-1:] == (made_from,):
-            return True
-        if not known:
-            digests.record(digest_file, path, path)  # an earlier version wrote the file
-        return bool(made_from) and made_from == sha256_of(path)
+        stored = read_derived(INDEXED_ZIPS, _SUMMARIES, self._index.path(number))
+        if not stored.made_from or known[-1:] != (stored.made_from,):
+            if not known:
+                digests.record(digest_file, path, path)  # an earlier version wrote the file
+            if not stored.made_from or stored.made_from != sha256_of(path):
+                return None
+        if stored.is_current:
+            return stored.rows
+        if not stored.rows["shared_count"].null_count:
+            self._outdated[number] = align(_SHARED_COUNTS, stored.rows)
+        return None
 
-    def _describe(self, rows: pa.Table) -> pa.Table:
-        tables = {"described_rows": rows}
-        described = self._warehouse.query(_SUMMARY, tables=tables)
-        return conform(
-            INDEXED_ZIPS,
-            self._warehouse.query(
-                "SELECT d.*, coalesce(s.shared_count, 0) AS shared_count "
-                "FROM described AS d LEFT JOIN shared AS s USING (SeriesInstanceUID)",
-                tables={"described": described, "shared": self._count_shared(rows)},
-            ),
-        )
-
-    def _count_shared(self, rows: pa.Table) -> pa.Table:
+    def _count_shared(self, tables: Mapping[str, pa.Table]) -> pa.Table:
         """Return, by Series, how many SOPInstanceUIDs of these rows other Collections have.
 
         The rows are stored already: of two Collections that are indexed at the same time, the one
@@ -142,6 +164,6 @@ class IndexedImages(SeriesParts):
         # Named one by one, so that DuckDB reads no UIDs of this Collection.
         others = [key for key in self._warehouse.keys(IMAGES) if key != self._collection]
         if not others:  # the query would take longer than the description
-            return empty(with_columns(INDEXED_ZIPS, (SERIES, "shared_count")))
+            return empty(_SHARED_COUNTS)
         names = ", ".join(map(sql.literal, others))
-        return self._warehouse.query(_SHARED.format(others=names), tables={"described_rows": rows})
+        return self._warehouse.query(_SHARED.format(others=names), tables=tables)

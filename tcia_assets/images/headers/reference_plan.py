@@ -89,10 +89,13 @@ _PLAN = f"""{_STATES}
 # these is numbers, and Series alone: of 200,000, this takes a quarter of the memory. `images` may
 # have lost one of them, or have read one that it could not read before.
 _PLAN_OF_NEW = """
-    WITH indexed AS NOT MATERIALIZED (FROM indexed_zips WHERE Collection = $collection),
-    relevant AS NOT MATERIALIZED (
-        SELECT SeriesInstanceUID AS uid FROM indexed WHERE referring_count > 0
+    WITH indexed AS MATERIALIZED (
+        SELECT CASE WHEN referring_count > 0 OR unidentified_count > 0
+            THEN SeriesInstanceUID END AS uid, object_count > 0 AS is_read,
+            referring_count > 0 AS is_relevant, unidentified_count > 0 AS is_unidentified
+        FROM indexed_zips WHERE Collection = $collection
     ),
+    relevant AS NOT MATERIALIZED (SELECT uid FROM indexed WHERE is_relevant),
     relevant_numbers AS MATERIALIZED (SELECT hash(uid) AS number FROM relevant),
     stored AS NOT MATERIALIZED (
         SELECT SeriesInstanceUID AS uid, entry_name, SOPInstanceUID
@@ -102,13 +105,13 @@ _PLAN_OF_NEW = """
         FROM relevant_numbers EXCEPT SELECT hash(uid) FROM stored WHERE entry_name NOTNULL
     ),
     unidentified AS MATERIALIZED (
-        SELECT SeriesInstanceUID AS uid FROM indexed WHERE unidentified_count > 0
+        SELECT uid FROM indexed WHERE is_unidentified
         UNION ALL SELECT uid FROM stored WHERE entry_name NOTNULL AND SOPInstanceUID IS NULL
     )
     SELECT 'relevant' AS what, NULL AS uid, count(*) AS zips FROM relevant
     UNION ALL SELECT 'waiting', NULL, (
         SELECT count(*) FROM image_archives WHERE Collection = $collection AND path NOTNULL
-    ) - (SELECT count(*) FROM indexed WHERE object_count > 0)
+    ) - (SELECT count(*) FROM indexed WHERE is_read)
     UNION ALL SELECT 'changed', uid, 1 FROM relevant WHERE uid IN (FROM new_zips)
     UNION ALL SELECT 'changed', uid, 1 FROM relevant WHERE hash(uid) IN (FROM unread)
     UNION ALL SELECT 'unidentified', uid, 1 FROM relevant WHERE uid IN (FROM unidentified)

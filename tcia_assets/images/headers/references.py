@@ -81,18 +81,22 @@ def index_references(
     started = time.monotonic()
     import_pydicom()
     with warehouse.lock(REFERENCES, collection):
-        with warehouse.lock(IMAGES, collection):
-            images = IndexedImages(collection, warehouse)
+        # Else `images` has just been indexed, and what it has of a zip is wanted for few, or none.
+        images = _indexed_images(collection, warehouse) if new_zips is None else None
         references = SeriesParts(warehouse.files(REFERENCES, collection), rows_per_part)
         targets = SeriesParts(warehouse.files(TARGETS, collection), rows_per_part)
         plan = plan_references(collection, warehouse, new_zips)
-        plan.changed.update(_with_other_uids(plan.unidentified, images, references))
+        members: _Members = {}
+        if plan.unidentified or plan.changed:
+            images = images or _indexed_images(collection, warehouse)
+            plan.changed.update(_with_other_uids(plan.unidentified, images, references))
+            members = _find_members(images, plan.changed)
         for parts in (targets, references):
             gone = plan.gone[parts.files.table.name]
             if gone or not parts.row_counts:
                 parts.replace(empty(parts.files.table), gone)
         zips = series_zips.ListedZips(collection, warehouse, plan.changed)
-        _read(zips, _find_members(images, plan.changed), targets, references, report)
+        _read(zips, members, targets, references, report)
         counts = warehouse.query(_COUNTS, {"collection": collection}).to_pylist()[0]
     return ReferencesResult(
         references.written(),
@@ -103,6 +107,11 @@ def index_references(
         **counts,
         seconds=time.monotonic() - started,
     )
+
+
+def _indexed_images(collection: str, warehouse: Warehouse) -> IndexedImages:
+    with warehouse.lock(IMAGES, collection):
+        return IndexedImages(collection, warehouse)
 
 
 _COUNTS = """

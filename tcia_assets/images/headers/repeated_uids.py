@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from tcia_assets.images.headers.indexed_zips import REPEATED, UID_NUMBER, IndexedImages
 from tcia_assets.store import sql
+from tcia_assets.store.conform import count_true
 from tcia_assets.store.warehouse import Warehouse
 
 # A number may be that of different UIDs, by chance; then rows are stored again as they are.
@@ -21,9 +22,6 @@ _WITH_SAME_NUMBER = f"""
     ) WHERE number IN (SELECT {UID_NUMBER} FROM new_rows WHERE SOPInstanceUID NOTNULL)
 """
 
-_ANY_REPEATED = """
-    SELECT 1 FROM indexed_zips WHERE Collection = $collection AND repeated_count > 0 LIMIT 1
-"""
 # The Series and the UID are at the end of the error that `clear_repeated_uids` writes.
 _OUTDATED = f"""
     WITH repeated AS (
@@ -38,16 +36,15 @@ _OUTDATED = f"""
 """
 
 
-def find_outdated(collection: str, warehouse: Warehouse) -> set[str]:
+def find_outdated(collection: str, images: IndexedImages, warehouse: Warehouse) -> set[str]:
     """Return the Series with an object whose UID is not any more that of the Series it names.
 
     What is stored decides, not what this run changed: a run may have been killed before it read
     them, and a Series may have been read before the other one lost the object.
     """
-    parameters = {"collection": collection}
-    if not warehouse.query(_ANY_REPEATED, parameters).num_rows:
+    if not count_true(pc.greater(images.summaries["repeated_count"], 0)):
         return set()
-    found = warehouse.query(_OUTDATED, parameters)
+    found = warehouse.query(_OUTDATED, {"collection": collection})
     return set(found["SeriesInstanceUID"].to_pylist())
 
 

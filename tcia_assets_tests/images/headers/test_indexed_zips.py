@@ -8,13 +8,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tcia_assets.catalog import HEADER_VERSION, IMAGES, INDEXED_ZIPS, REFERENCES, TARGETS
 from tcia_assets.defs import checks
 from tcia_assets.images.headers import image_rows, references
 from tcia_assets.images.headers.indexed_zips import IndexedImages
-from tcia_assets.store.conform import conform
+from tcia_assets.store.conform import conform, replace_column
 from tcia_assets.store.parquet_files import ROWS_PER_BATCH
 from tcia_assets.store.series_parts import SeriesParts
 from tcia_assets.store.warehouse import Warehouse
@@ -32,7 +33,7 @@ from tcia_assets_tests.images.headers.zip_warehouse import (
 )
 from tcia_assets_tests.processes import forkserver
 from tcia_assets_tests.store.child_processes import running
-from tcia_assets_tests.store.tables import objects_of
+from tcia_assets_tests.store.tables import drop_columns, objects_of
 
 
 def described(zips: ZipWarehouse) -> dict[str, dict[str, Any]]:
@@ -166,6 +167,27 @@ def test_a_uid_in_two_collections_is_counted_and_fails_the_check(warehouse: Ware
     with warehouse.lock(IMAGES, "A"):
         IndexedImages("A", warehouse).replace(IMAGES.schema.empty_table(), gone=["1.2"])
     assert warehouse.query(check.sql).num_rows == 0
+
+
+def test_an_index_that_lacks_a_column_keeps_what_was_counted(warehouse: Warehouse) -> None:
+    for collection, series in (("A", "1.2"), ("B", "1.3")):
+        rows = replace_column(
+            objects_of(collection, [series], 2), "SOPInstanceUID", pa.array(["1.1", f"{series}.9"])
+        )
+        with warehouse.lock(IMAGES, collection):
+            IndexedImages(collection, warehouse).replace(rows)
+    before = warehouse.read(INDEXED_ZIPS, ["B"])
+    assert before["shared_count"].to_pylist() == [1]
+    index = warehouse.files(INDEXED_ZIPS, "B")
+    drop_columns(index, "uid_numbers")
+    shutil.rmtree(warehouse.files(IMAGES, "A").folder)  # counted again, it would be 0
+    with warehouse.lock(IMAGES, "B"):
+        IndexedImages("B", warehouse)
+    assert warehouse.read(INDEXED_ZIPS, ["B"]) == before
+    drop_columns(index, "shared_count")
+    with warehouse.lock(IMAGES, "B"):
+        IndexedImages("B", warehouse)
+    assert warehouse.read(INDEXED_ZIPS, ["B"])["shared_count"].to_pylist() == [0]
 
 
 def index_from(root: Path, started: Any) -> None:
