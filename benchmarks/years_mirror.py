@@ -167,6 +167,7 @@ def _events(uids: list[str], fetches: int) -> Iterator[FetchEvent]:
 
 
 _OF_COLLECTION = "Collection = $collection"
+# The UIDs of objects are random, as those of NLST are: each file has some of the whole range.
 # SQL for the rows of each table, in the order in which they can be made.
 _ROWS = {
     IMAGE_ARCHIVES: f"""
@@ -180,8 +181,9 @@ _ROWS = {
         FROM series SEMI JOIN fetched USING (SeriesInstanceUID) WHERE {_OF_COLLECTION}
     """,
     IMAGES: f"""
-        SELECT s.SeriesInstanceUID || '.' || (n + 1) AS SOPInstanceUID, s.SeriesInstanceUID,
-            s.StudyInstanceUID, s.PatientID, s.Collection, s.Modality,
+        SELECT '{_ROOT_UID}.' || md5_number_upper(object) || md5_number_lower(object)
+                AS SOPInstanceUID,
+            s.SeriesInstanceUID, s.StudyInstanceUID, s.PatientID, s.Collection, s.Modality,
             '1.2.840.10008.5.1.4.1.1.2' AS SOPClassUID,
             '1.2.840.10008.1.2.1' AS TransferSyntaxUID, n + 1 AS InstanceNumber, 512 AS Rows,
             512 AS Columns, [0.75, 0.75] AS PixelSpacing, 2.5 AS SliceThickness,
@@ -191,9 +193,10 @@ _ROWS = {
             -1024.0 AS RescaleIntercept, 120.0 AS KVP, s.BodyPartExamined,
             s.ManufacturerModelName, 'B30f' AS ConvolutionKernel, 16 AS BitsAllocated,
             12 AS BitsStored, printf('%08d.dcm', n) AS entry_name, 526000 AS size_bytes,
-            md5(s.SeriesInstanceUID || n) AS md5, $sha256 AS archive_sha256,
+            md5(object) AS md5, $sha256 AS archive_sha256,
             $version AS header_version
-        FROM series AS s SEMI JOIN fetched USING (SeriesInstanceUID), range($objects) AS o(n)
+        FROM series AS s SEMI JOIN fetched USING (SeriesInstanceUID), range($objects) AS o(n),
+            LATERAL (SELECT s.SeriesInstanceUID || n AS object)
         WHERE s.{_OF_COLLECTION}
     """,
     REFERENCES: f"""
