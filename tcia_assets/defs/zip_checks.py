@@ -86,11 +86,11 @@ def results(
 def _check_intact(key: dg.AssetKey, tcia: RunResource, fetched: _Fetched) -> dg.AssetCheckResult:
     found = _read_due(tcia, list(fetched), _MINUTES_AFTER_FETCH, _BYTES_AFTER_FETCH)
     skipped = sum(map(len, fetched.values()))
-    description = _describe(found)
+    damage = _damage(found, tcia.warehouse)
+    description = _describe(found, damage)
     if skipped:
         description += f"; {skipped:,} more verified by this run when fetched"
     facts = {"checked": found.checked, "just_proven": skipped, "left": found.left}
-    damage = _damage(found, tcia.warehouse)
     return _result(key, _INTACT, damage, description=description, **facts)
 
 
@@ -108,10 +108,12 @@ def _read_due(
     return replace(found, left=found.left + sum(part.zips for part in due[len(chosen) :]))
 
 
-def _describe(found: VerifyResult) -> str:
+def _describe(found: VerifyResult, damage: Sequence[str]) -> str:
     restored = f", {found.restored:,} complete again" if found.restored else ""
     left = f", {found.left:,} more are due" if found.left else ""
-    return f"{counted(found.checked, 'zip')} hashed{restored}{left}"
+    # Most may have been found damaged before, when others were due.
+    damaged = f"; {len(damage):,} damaged, such as {damage[0]}" if damage else ""
+    return f"{counted(found.checked, 'zip')} hashed{restored}{left}{damaged}"
 
 
 def _damage(found: VerifyResult, warehouse: Warehouse) -> list[str]:
@@ -173,7 +175,7 @@ def job(names: Names) -> dg.JobDefinition:
         found = _read_due(tcia, tcia.warehouse.keys(catalog.IMAGE_ARCHIVES), config.minutes)
         damage = _damage(found, tcia.warehouse)
         context.instance.report_runless_asset_event(_evaluation(names, found, damage))
-        context.log.info(_describe(found))
+        context.log.info(_describe(found, damage))
 
     @dg.job(
         name=op_name,
@@ -193,7 +195,7 @@ def _evaluation(names: Names, found: VerifyResult, damage: list[str]) -> dg.Asse
         check_name=_INTACT,
         passed=not damage,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_describe(found),
+        description=_describe(found, damage),
         metadata={
             "against": dg.MetadataValue.json(damage),
             "checked": found.checked,

@@ -114,6 +114,7 @@ def test_the_job_reads_what_is_due_of_all_collections(with_zips: Dagster) -> Non
     known = again.asset_check_evaluation if again else None
     assert known and not known.passed and problems(known) == problems(evaluation)
     assert known.metadata["checked"].value == 0
+    assert known.description == f"0 zips hashed; 1 damaged, such as {said}"
     assert check_evaluations(fetch_and_check(with_zips))["archives_intact"].passed
     event = run_verify(with_zips).event
     assert event and event.asset_check_evaluation and event.asset_check_evaluation.passed
