@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -46,13 +46,17 @@ _COMPARED = {
 }
 
 
-def fetch(data_dir: str, base_url: str, uids: list[str]) -> None:
+def fetch(
+    data_dir: str, base_url: str, uids: list[str], archives_url: str, environment: dict[str, str]
+) -> None:
     """Do what `tcia-assets fetch` does for these Series, or for all, in a child process."""
+    os.environ.update(environment)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The server of child processes has the environment of the test that started it.
     os.environ.pop("DAGSTER_HOME", None)
     try:
-        Mirror(data_dir, base_url=base_url).fetch([] if uids else COLLECTIONS, series=uids)
+        mirror = Mirror(data_dir, base_url=base_url, archives_url=archives_url)
+        mirror.fetch([] if uids else COLLECTIONS, series=uids)
     except (RunFailed, KeyboardInterrupt):
         sys.exit(1)
 
@@ -93,8 +97,12 @@ def undisturbed(
     return contents(root)
 
 
-def started(root: Path, served: Sandbox, uids: Sequence[str] = ()) -> BaseProcess:
-    arguments = (str(root), served.base_url("nbia-v4"), list(uids))
+def started(
+    root: Path, served: Sandbox, uids: Sequence[str] = (), archives_url: str = ""
+) -> BaseProcess:
+    # The environment has the keys of the bucket now; the server of child processes may not.
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    arguments = (str(root), served.base_url("nbia-v4"), list(uids), archives_url, environment)
     child = forkserver().Process(target=fetch, args=arguments)
     child.start()
     return child
@@ -138,40 +146,76 @@ def test_a_collection_that_fails_leaves_nothing_of_the_others_unread(
     assert contents(root) == undisturbed
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("is_refreshed", [True, False])
-def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(
-    two_served: Sandbox,
-    refreshed: Path,
+def kill_often(
+    data_folder: Callable[[str], Path],
+    start: Callable[[Path], BaseProcess],
     undisturbed: dict[str, list[tuple[object, ...]]],
-    tmp_path: Path,
-    *,
-    is_refreshed: bool,
+    kills: int,
 ) -> None:
-    # All Series by their UIDs, in an empty folder, end in the same tables.
-    uids: list[str] = Warehouse(refreshed).read(catalog.SERIES)["SeriesInstanceUID"].to_pylist()
-    named, kills = ([], KILLS) if is_refreshed else (uids, KILLS // 4)
-
-    def data_folder(name: str) -> Path:
-        if is_refreshed:
-            return Path(shutil.copytree(refreshed, tmp_path / name))
-        return tmp_path / name
-
+    """Kill a fetch, each time in a folder of its own, and let the next one complete it."""
     began = time.monotonic()
-    assert ended(started(data_folder("timed"), two_served, named)) == 0
+    assert ended(start(data_folder("timed"))) == 0
     longest_life_s = time.monotonic() - began
     seed = random.randrange(10**6)
     chance, killed = random.Random(seed), 0
     print(f"seed {seed}, {longest_life_s:.1f} s for a whole run")
     for number in range(kills):
         root = data_folder(str(number))
-        child = started(root, two_served, named)
+        child = start(root)
         child.join(chance.uniform(0.1 * longest_life_s, 0.9 * longest_life_s))
         if child.is_alive():
             os.kill(int(child.pid or 0), SIGNALS[number % len(SIGNALS)])
             killed += 1
         ended(child)
-        assert ended(started(root, two_served, named)) == 0
+        assert ended(start(root)) == 0
         assert contents(root) == undisturbed, f"seed {seed}, kill {number}"
         assert count_unindexed(Warehouse(root)) == {}
     assert killed >= kills / 4, "many children must be killed while they work"
+
+
+@pytest.mark.slow
+def test_a_fetch_killed_at_any_moment_is_completed_by_the_next(
+    two_served: Sandbox,
+    refreshed: Path,
+    undisturbed: dict[str, list[tuple[object, ...]]],
+    tmp_path: Path,
+) -> None:
+    kill_often(
+        lambda name: Path(shutil.copytree(refreshed, tmp_path / name)),
+        lambda root: started(root, two_served),
+        undisturbed,
+        KILLS,
+    )
+
+
+@pytest.mark.slow
+def test_a_fetch_into_an_empty_folder_is_completed_too(
+    two_served: Sandbox,
+    refreshed: Path,
+    undisturbed: dict[str, list[tuple[object, ...]]],
+    tmp_path: Path,
+) -> None:
+    # All Series by their UIDs end in the same tables.
+    uids: list[str] = Warehouse(refreshed).read(catalog.SERIES)["SeriesInstanceUID"].to_pylist()
+    kill_often(
+        lambda name: tmp_path / name,
+        lambda root: started(root, two_served, uids),
+        undisturbed,
+        KILLS // 4,
+    )
+
+
+@pytest.mark.slow
+def test_a_fetch_into_a_bucket_is_completed_too(
+    two_served: Sandbox,
+    refreshed: Path,
+    undisturbed: dict[str, list[tuple[object, ...]]],
+    bucket: str,
+    tmp_path: Path,
+) -> None:
+    kill_often(
+        lambda name: Path(shutil.copytree(refreshed, tmp_path / name)),
+        lambda root: started(root, two_served, archives_url=f"{bucket}/{root.name}"),
+        undisturbed,
+        KILLS // 4,
+    )
