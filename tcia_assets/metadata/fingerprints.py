@@ -7,7 +7,7 @@ import pyarrow as pa
 from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
 from tcia_assets.store import sql
 
-_MANY_ROWS = 1 << 12
+_ROWS_AT_ONCE = 1 << 14
 _KEY = SERIES.key[0]
 
 
@@ -26,14 +26,15 @@ def fingerprints(rows: pa.Table) -> pa.Table:
     """
     names = sorted(name for name in FINGERPRINT_COLUMNS if name in rows.schema.names)
     pieces = ["''", *(_piece(name, rows.schema.field(name).type) for name in names)]
-    # The memory that a separate database took for many rows is released when it is closed.
-    with sql.scratch() if len(rows) <= _MANY_ROWS else sql.connect(threads=1) as connection:
-        connection.register("given", rows.select([_KEY, *names]))
-        made = sql.fetch_table(
-            connection,
-            f"SELECT {_KEY}, md5(concat({', '.join(pieces)})) AS fingerprint FROM given",
-        )
-    return made.cast(pa.schema([rows.schema.field(_KEY), ("fingerprint", pa.string())]))
+    statement = f"SELECT md5(concat({', '.join(pieces)})) AS fingerprint FROM given"
+    given, made = rows.select([_KEY, *names]), []
+    with sql.scratch() as connection:
+        # DuckDB's copy of many rows would take as much memory as they do.
+        for start in range(0, max(len(rows), 1), _ROWS_AT_ONCE):
+            connection.register("given", given.slice(start, _ROWS_AT_ONCE))
+            made += sql.fetch_table(connection, statement)["fingerprint"].chunks
+    hashes = pa.chunked_array(made, pa.string())
+    return given.select([_KEY]).append_column("fingerprint", hashes)
 
 
 def _piece(name: str, kind: pa.DataType) -> str:

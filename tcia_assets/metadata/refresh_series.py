@@ -68,9 +68,10 @@ def refresh_series(
         return record_again(key, known, reply, source, warehouse, at)
     unreadable = unreadable_rows(SERIES, key, reply, at, accept=accept_schema)
     run = _Refresh(key, source, warehouse, at, unreadable, reply.promised)
-    listed = conform(listing.LISTED, reply.table)
-    # The largest Collection is 100 MB a copy; the rows as received are not needed any more.
-    reply = replace(reply, table=reply.table.schema.empty_table())
+    with computing_on(reply.table.num_rows):
+        listed = conform(listing.LISTED, reply.table)
+        # The largest Collection is 100 MB a copy; the rows as received are not needed any more.
+        reply = replace(reply, table=reply.table.schema.empty_table())
     # Reading, merging and writing are one step: two runs would each count a missing Series. Not
     # `update`, because the listing is recorded after the rows are written, under the same lock.
     with warehouse.lock(SERIES, key):
@@ -84,11 +85,15 @@ def refresh_series(
         probed = run.probe(compared.merged, probes)
         # Not while a core is held: who requests sizes may hold their lock for minutes.
         rebase_fingerprints(compared.merged.rebased, key, warehouse)
-        with computing_on(compared.merged.rows.num_rows):
+        # Three slots, because memory that is not used any more is given back at the end of each.
+        count = compared.merged.rows.num_rows
+        with computing_on(count):
             rows, events = run.diff(before, compared, probed)
             before = before.select(_COUNTED)  # all of it is as large as the rows to be written
+        with computing_on(count):
             changes = run.write_events(before, compared, events)
             del events  # after the first listing of a Collection, as many as rows
+        with computing_on(count):
             written = run.write(compared, rows, changes)
         facts = _facts(compared, probed, changes)
         is_settled = not probed.failure and _is_settled(compared, facts)

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyarrow as pa
+
 
 def count_cores() -> int:
     """Return the number of cores that this process may use: `taskset` or a container may limit it.
@@ -33,4 +35,8 @@ def computing() -> Iterator[None]:
     thread that it waits for and that holds a core too, because both could wait for ever.
     """
     with _cores:
-        yield
+        try:
+            yield
+        finally:
+            # Arrow keeps what each thread has freed for that thread alone, and there are many.
+            pa.default_memory_pool().release_unused()
