@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from html import unescape
 from typing import Any
 from urllib.parse import urlsplit
 
-from tcia_assets.errors import MissingExtra, StorageError, UsageError
+from tcia_assets.errors import MissingExtra, StorageError, UsageError, escape_unprintable
 from tcia_assets.store.archives import SECRET_VARIABLES
 
 try:
@@ -158,7 +159,7 @@ def _describe(text: str) -> str:
         return f"{_without_secrets(reason)}; {_UNREACHABLE}"
     says = " ".join(each for each in (status, code) if each)
     if message:
-        says += f" ({_without_secrets(message)})"
+        says += f" ({escape_unprintable(_without_secrets(unescape(message)))})"
     advice = _ADVICE.get(code) or _BY_STATUS.get(status) or "the store fails; try again later"
     return f"the store answered {says}; {advice}"
 

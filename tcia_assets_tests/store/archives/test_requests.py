@@ -23,6 +23,7 @@ REFUSED = (
         ("404 Not Found", "NoSuchBucket", "x", "make the bucket, or correct TCIA_ARCHIVES_URL"),
         ("301 Moved", "PermanentRedirect", "x", "set AWS_REGION"),
         ("403 Forbidden", "RequestTimeTooSkewed", "x", "the clock of this machine is off"),
+        ("400 Bad", "Other", "the server&#39;s&#10;time", r"\(the server's\\ntime\)"),
         ("507 Full", "Other", "for sk-s3cr3t", r"507 Other \(for \*\*\*\); the store fails; try"),
     ],
 )
