@@ -32,9 +32,10 @@ _DESCRIPTION = """\
 One event per refresh and per fetch, also by the command line: the mirror as a whole.
 
 Plots: Series `known`, `missing` and `withdrawn`; of TCIA_IMAGE_SELECTION those `selected`, and
-`to_come`; `complete` and `failed` ones; `bytes_on_disk`. Of each run: Series that were `new` and
-`changed`; `requests`, `received_bytes` and `duration_s`. `last_compared` is the newest comparison
-with the source; `oldest_comparison_hours` the age of the one longest ago."""
+`to_come`; `complete` and `failed` ones; `bytes_on_disk`. Of a refresh: Series that were `new` and
+`changed`, and `requests`; of a fetch: those `fetched`; of both: `received_bytes`, `duration_s` and
+`failed_partitions`. `last_compared` is the newest comparison with the source;
+`oldest_comparison_hours` the age of the one longest ago."""
 
 
 def asset(names: Names) -> dg.AssetSpec:
