@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -34,7 +35,7 @@ def digest_path(root: Path, table: Table, key: str, number: int = 0) -> Path:
     """Return the path of the file with the digests of a partition's file with this number."""
     # A folder a partition, as its file has: a file of a long key's name would leave no room for
     # the name of its draft.
-    return _table_folder(root, table) / subfolder(table, key) / f"part-{number}.sha256"
+    return _folder(root, table.name, subfolder(table, key)) / f"part-{number}.sha256"
 
 
 def recorded_files(root: Path, table: Table) -> Iterator[tuple[str, int]]:
@@ -48,7 +49,12 @@ def recorded_files(root: Path, table: Table) -> Iterator[tuple[str, int]]:
 
 
 def _table_folder(root: Path, table: Table) -> Path:
-    return root / "warehouse" / ".digests" / table.name
+    return _folder(root, table.name, "")
+
+
+@lru_cache(maxsize=1 << 10)
+def _folder(root: Path, table: str, subfolder: str) -> Path:
+    return root / "warehouse" / ".digests" / table / subfolder
 
 
 def publish_recorded(path: Path, digests: Path, write: Callable[[Path], object]) -> bool:

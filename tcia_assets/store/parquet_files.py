@@ -103,9 +103,12 @@ def read_derived(table: Table, chosen: Table, path: Path) -> DerivedRows:
             schema = file.schema_arrow
             made_from = (schema.metadata or {}).get(_MADE_FROM, b"").decode()
             if made_from:
-                present = [name for name in chosen.column_names if name in schema.names]
-                rows = align(chosen, file.read(present, use_threads=False))
-                return DerivedRows(made_from, rows, schema.equals(table.schema))
+                names, is_current = set(schema.names), schema.equals(table.schema)
+                present = [name for name in chosen.column_names if name in names]
+                rows = file.read(present, use_threads=False)
+                return DerivedRows(
+                    made_from, rows if is_current else align(chosen, rows), is_current
+                )
     except (OSError, pa.ArrowException):
         pass
     return DerivedRows("", empty(chosen), is_current=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -113,24 +113,30 @@ class ViewSql:
         digest = hashlib.sha256(self.script.encode()).hexdigest()
         return f"{_CURRENT}; views {digest[:12]}"
 
+    def select_from(self, table: Table, folders: Sequence[Path]) -> str:
+        """Return SQL for the rows of a table in some folders: no file elsewhere is opened."""
+        return _select(table, [f"{escape_glob(folder)}/*.parquet" for folder in folders])
+
     def _select(self, table: Table) -> str:
-        # With an explicit schema no file is opened before it is read, no type is inferred and a
-        # column that an old file lacks is null. `union_by_name` would also fill such columns, but
-        # it opens each file once when a statement is prepared and again when it runs, and fails
-        # when the file was replaced in between.
-        columns = ", ".join(
-            f'{c.name}={{name: {c.name}, type: "{_SQL_TYPES[c.kind.arrow_type]}", '
-            "default_value: NULL}"
-            for c in table.columns
-        )
-        # A text, because DuckDB takes longer over hundreds of expressions: it binds them for each
-        # query, and copies them for each comment.
-        schema = f"CAST({sql.literal(f'{{{columns}}}')} AS {_SCHEMA_TYPE})"
-        files = f"{escape_glob(table_folder(self._root, table))}/**/*.parquet"
-        return (
-            f"SELECT * FROM read_parquet({sql.literal(files)}, "
-            f"schema = {schema}, hive_partitioning = false)"
-        )
+        return _select(table, [f"{escape_glob(table_folder(self._root, table))}/**/*.parquet"])
+
+
+def _select(table: Table, patterns: Sequence[str]) -> str:
+    # With an explicit schema no file is opened before it is read, no type is inferred and a
+    # column that an old file lacks is null. `union_by_name` would also fill such columns, but
+    # it opens each file once when a statement is prepared and again when it runs, and fails
+    # when the file was replaced in between.
+    columns = ", ".join(
+        f'{c.name}={{name: {c.name}, type: "{_SQL_TYPES[c.kind.arrow_type]}", default_value: NULL}}'
+        for c in table.columns
+    )
+    # A text, because DuckDB takes longer over hundreds of expressions: it binds them for each
+    # query, and copies them for each comment.
+    schema = f"CAST({sql.literal(f'{{{columns}}}')} AS {_SCHEMA_TYPE})"
+    files = sql.literal(patterns[0])
+    if len(patterns) > 1:
+        files = f"[{', '.join(map(sql.literal, patterns))}]"
+    return f"SELECT * FROM read_parquet({files}, schema = {schema}, hive_partitioning = false)"
 
 
 def escape_glob(path: Path) -> str:

@@ -375,6 +375,14 @@ class Warehouse:
         """End each running `query`, in any thread, with Stopped, and refuse new ones."""
         self._queries.stop()
 
+    def select_from(self, table: Table, keys: Sequence[str]) -> str:
+        """Return SQL for the rows of some partitions, all of which exist.
+
+        A view opens each file of its table, also if the statement names partitions.
+        """
+        folders = [self.files(table, key).folder for key in keys]
+        return self._views.statements.select_from(table, folders)
+
     def connect(self) -> sql.Connection:
         """Open a read-only connection to the views; it never waits for a writer.
 

@@ -167,6 +167,21 @@ def test_any_key_can_be_queried_and_stays_text(warehouse: Warehouse) -> None:
         assert found.num_rows == 1
 
 
+def test_rows_of_some_partitions_are_selected_without_a_look_at_others(
+    warehouse: Warehouse,
+) -> None:
+    keys = ["a [1]", "b's", "c", "d"]
+    for key in keys:
+        warehouse.write(PATIENTS, patients(key, [f"of {key}"]), key)
+    earlier = warehouse.path(PATIENTS, "b's").parent
+    earlier.rename(earlier.with_name(f"Collection={earlier.name}"))
+    warehouse.path(PATIENTS, "d").write_bytes(b"damaged")
+    for chosen in (keys[:1], keys[1:3], keys[:3]):
+        select = warehouse.select_from(PATIENTS, chosen)
+        found = warehouse.query(f"SELECT Collection FROM ({select}) ORDER BY ALL")
+        assert found["Collection"].to_pylist() == chosen
+
+
 def test_a_table_that_does_not_exist_is_never_a_python_variable(warehouse: Warehouse) -> None:
     rows = pa.table({"a": [1]})
     with pytest.raises(UsageError, match="rows does not exist"):

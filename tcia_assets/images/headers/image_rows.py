@@ -51,15 +51,10 @@ _MAX_HEADER_BYTES = 1 << 26
 _PIECE_BYTES = 1 << 20
 
 
-# The Series whose zip is to be read: it is not indexed as it is now, could not be read before, or
-# was read for other columns.
+# The Series whose zip is not indexed as it is now.
 _CHANGED = f"""
     SELECT SeriesInstanceUID FROM {series_zips.ZIPS}
     ANTI JOIN {series_zips.INDEXED} USING (zip)
-"""
-_READ_AGAIN = """
-    SELECT SeriesInstanceUID, object_count > 0 AS is_outdated
-    FROM summaries WHERE object_count = 0 OR header_version IS DISTINCT FROM $version
 """
 _ZIPS = """
     SELECT count(*) AS zips FROM image_archives WHERE Collection = $collection AND path NOTNULL
@@ -71,15 +66,6 @@ _GONE = f"""
 _COPIED = """
     SELECT SeriesInstanceUID FROM indexed_zips WHERE Collection = $collection
     GROUP BY SeriesInstanceUID HAVING count(*) > 1
-"""
-# `summaries` are the rows of `indexed_zips` that are held anyway: each query opens all its files.
-_TOTALS = """
-    SELECT coalesce(sum(row_count), 0)::BIGINT AS objects,
-        coalesce(sum(object_count) FILTER (header_version IS DISTINCT FROM $version), 0)::BIGINT
-            AS outdated,
-        coalesce(sum(unidentified_count), 0)::BIGINT AS unreadable,
-        coalesce(sum(error_count), 0)::BIGINT AS with_errors
-    FROM summaries
 """
 
 
@@ -141,8 +127,7 @@ def index_images(
         images = IndexedImages(collection, warehouse, rows_per_part)
         update = _Update(collection, warehouse, images)
         new = update.run(report, reread or RereadBudget(math.inf), new_zips)
-        tables = {"summaries": images.summaries}
-        totals = warehouse.query(_TOTALS, {"version": HEADER_VERSION}, tables=tables).to_pylist()[0]
+        totals = _totals(images.summaries)
         kept, seconds = totals["objects"] - new, time.monotonic() - started
         return IndexResult(images.written(), new=new, kept=kept, seconds=seconds, **totals)
 
@@ -171,13 +156,11 @@ class _Update:
     def _compare(self, new_zips: Collection[str] | None) -> tuple[set[str], set[str], set[str]]:
         """Return the Series without a zip, with another one than is indexed, and outdated ones."""
         summaries = self._images.summaries
-        again = self._warehouse.query(
-            _READ_AGAIN, {"version": HEADER_VERSION}, tables={"summaries": summaries}
-        )
-        is_outdated = again["is_outdated"]
+        is_read = pc.greater(summaries["object_count"], 0)
+        # Zips that could not be read before, and those that were read for other columns.
         changed, outdated = (
-            set(again[_UID].filter(chosen).to_pylist())
-            for chosen in (pc.invert(is_outdated), is_outdated)
+            set(summaries[_UID].filter(chosen).to_pylist())
+            for chosen in (pc.invert(is_read), pc.and_(is_read, _is_outdated(summaries)))
         )
         changed.update(self._query(_CHANGED)[_UID].to_pylist() if new_zips is None else new_zips)
         zips = self._query(_ZIPS)["zips"][0].as_py()
@@ -236,6 +219,22 @@ class _Update:
     def _store(self, rows: pa.Table) -> None:
         rows = add_rows_with_same_uid(rows, self._collection, self._images, self._warehouse)
         self._images.replace(clear_repeated_uids(rows))
+
+
+def _totals(summaries: pa.Table) -> dict[str, int]:
+    """Return the counts of objects of an `IndexResult`."""
+    outdated = summaries.filter(_is_outdated(summaries))
+    counted = {
+        "objects": summaries["row_count"],
+        "outdated": outdated["object_count"],
+        "unreadable": summaries["unidentified_count"],
+        "with_errors": summaries["error_count"],
+    }
+    return {name: int(pc.sum(counts, min_count=0).as_py()) for name, counts in counted.items()}
+
+
+def _is_outdated(summaries: pa.Table) -> pa.ChunkedArray:
+    return pc.fill_null(pc.not_equal(summaries["header_version"], HEADER_VERSION), fill_value=True)
 
 
 # --- Zips ---------------------------------------------------------------------------------------

@@ -71,8 +71,7 @@ _TOGETHER = f"""
 """
 _SHARED = """
     WITH found AS (
-        SELECT SOPInstanceUID FROM images
-        WHERE Collection IN ({others}) AND SOPInstanceUID IN (
+        SELECT SOPInstanceUID FROM ({others}) WHERE SOPInstanceUID IN (
             SELECT SOPInstanceUID FROM described_rows
         )
     )
@@ -141,10 +140,11 @@ class IndexedImages(SeriesParts):
 
     def _read_summaries(self, number: int) -> pa.Table | None:
         """Return the stored rows for a file; None unless they are of the file as it is now."""
-        path, digest_file = self.files.path(number), self.files.digest_path(number)
+        digest_file = self.files.digest_path(number)
         known = digests.read(digest_file)
         stored = read_derived(INDEXED_ZIPS, _SUMMARIES, self._index.path(number))
         if not stored.made_from or known[-1:] != (stored.made_from,):
+            path = self.files.path(number)
             if not known:
                 digests.record(digest_file, path, path)  # an earlier version wrote the file
             if not stored.made_from or stored.made_from != sha256_of(path):
@@ -161,9 +161,8 @@ class IndexedImages(SeriesParts):
         The rows are stored already: of two Collections that are indexed at the same time, the one
         that counts last finds the rows of the other. That is enough for the check `keys_unique`.
         """
-        # Named one by one, so that DuckDB reads no UIDs of this Collection.
         others = [key for key in self._warehouse.keys(IMAGES) if key != self._collection]
         if not others:  # the query would take longer than the description
             return empty(_SHARED_COUNTS)
-        names = ", ".join(map(sql.literal, others))
-        return self._warehouse.query(_SHARED.format(others=names), tables=tables)
+        statement = _SHARED.format(others=self._warehouse.select_from(IMAGES, others))
+        return self._warehouse.query(statement, tables=tables)
