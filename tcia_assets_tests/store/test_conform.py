@@ -25,6 +25,7 @@ VALUES: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.bool_(): st.booleans(),
     pa.date32(): st.dates(),
     pa.timestamp("us", tz="UTC"): st.datetimes(timezones=st.just(UTC)),
+    pa.list_(pa.int64()): st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
     pa.list_(pa.float64()): st.lists(st.floats(allow_nan=False), max_size=3),
     pa.list_(pa.string()): st.lists(st.text(max_size=3), max_size=3),
 }
