@@ -409,7 +409,11 @@ def contours_root(served: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> 
 # --- Object storage -------------------------------------------------------------------------------
 
 # Of the S3 server: what each account may do, as SeaweedFS names it.
-ACCOUNTS = {"writer": ["Admin"], "reader": ["Read:zips", "List:zips"]}
+ACCOUNTS = {
+    "writer": ["Admin"],
+    "reader": ["Read:zips", "List:zips"],
+    "getter": ["Read:zips"],
+}
 
 
 @pytest.fixture(scope="session")

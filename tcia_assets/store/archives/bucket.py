@@ -316,8 +316,10 @@ class BucketArchives:
         wrong bytes.
         """
         if not self._is_store:
-            with suppress(FileNotFoundError):
-                self._answer_to_head(f".absent-{secrets.token_hex(8)}")
+            absent = f".absent-{secrets.token_hex(8)}"
+            # A store refuses it to an account that may not list.
+            with s3_errors(self.address(name)), suppress(FileNotFoundError, *REFUSALS):
+                obstore.get(self._store, absent, options={"head": True})
                 raise self._no_store(name)
             self._is_store = True
 

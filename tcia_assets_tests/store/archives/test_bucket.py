@@ -197,6 +197,18 @@ def test_an_account_that_may_not_write_is_named(
         put(archives, name=f"{FOLDER}/1.3.zip")
 
 
+def test_an_account_that_may_not_list_can_read(
+    archives: Archives, elsewhere: Archives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(elsewhere)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "getter")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_servers.secret_of("getter"))
+    with archives.local(NAME, SHA256) as path:
+        assert path.read_bytes() == CONTENT
+    with pytest.raises(StorageError, match=r"403 AccessDenied .* AWS_ACCESS_KEY_ID may not"):
+        archives.list(FOLDER)
+
+
 def test_a_wrong_secret_is_named_and_not_repeated(
     archives: Archives, monkeypatch: pytest.MonkeyPatch
 ) -> None:
