@@ -289,7 +289,7 @@ class BucketArchives:
 
     def _head(self, name: str) -> Any:
         found = self._answer_to_head(name)
-        self._demand_store(name)
+        self._demand_store(name, may_refuse=True)
         return found
 
     def _answer_to_head(self, name: str) -> Any:
@@ -309,17 +309,17 @@ class BucketArchives:
         self._answered_at = time.monotonic()
         return found
 
-    def _demand_store(self, name: str) -> None:
+    def _demand_store(self, name: str, *, may_refuse: bool = False) -> None:
         """Raise StorageError unless the server is an S3 store; the first time, by one request.
 
         One that answers each request with the same page has an empty list too, and each zip with
-        wrong bytes.
+        wrong bytes. A store that has just returned an object may refuse to say what is absent: to
+        an account that may read, but not list.
         """
         if not self._is_store:
-            absent = f".absent-{secrets.token_hex(8)}"
-            # A store refuses it to an account that may not list.
-            with s3_errors(self.address(name)), suppress(FileNotFoundError, *REFUSALS):
-                obstore.get(self._store, absent, options={"head": True})
+            expected = (FileNotFoundError, *(REFUSALS if may_refuse else ()))
+            with s3_errors(self.address(name)), suppress(*expected):
+                obstore.get(self._store, f".absent-{secrets.token_hex(8)}", options={"head": True})
                 raise self._no_store(name)
             self._is_store = True
 

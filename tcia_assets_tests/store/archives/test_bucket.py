@@ -272,6 +272,22 @@ def test_a_server_that_is_no_store_is_named_and_has_no_empty_bucket(
                 request()
 
 
+def test_an_account_that_may_only_read_needs_no_list(
+    archives: Archives, elsewhere: Archives, served_s3: Proxy
+) -> None:
+    put(elsewhere)
+    served_s3.reset()
+
+    def asks_what_is_there(request: Request) -> bool:
+        return request.is_list or ".absent-" in request.path
+
+    # S3 does not say of a name that nothing has it, unless the account may list.
+    served_s3.faults.append(Fault("status", asks_what_is_there, times=99))
+    assert [archives.sha256(NAME) for _ in range(2)] == [SHA256] * 2
+    # Once for each process.
+    assert sum(map(asks_what_is_there, served_s3.seen)) == 1
+
+
 def test_a_clock_that_is_off_is_named(archives: Archives, served_s3: Proxy) -> None:
     skewed = Fault("status", lambda _: True, times=99, code="RequestTimeTooSkewed", message="off")
     served_s3.faults.append(skewed)
