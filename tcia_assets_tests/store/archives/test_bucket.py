@@ -198,9 +198,14 @@ def test_an_account_that_may_not_write_is_named(
 
 
 def test_an_account_that_may_not_list_can_read(
-    archives: Archives, elsewhere: Archives, monkeypatch: pytest.MonkeyPatch
+    archives: Archives,
+    elsewhere: Archives,
+    served_s3: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put(elsewhere)
+    # Amazon does not tell such an account that a name is not there.
+    served_s3.faults.append(Fault("status", lambda request: ".absent" in request.path, times=9))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "getter")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_servers.secret_of("getter"))
     with archives.local(NAME, SHA256) as path:
