@@ -16,7 +16,7 @@ FROM python:3.12-slim-bookworm
 COPY --from=build /wheels /wheels
 # hadolint ignore=DL3013
 RUN wheel="$(ls /wheels/*.whl)" \
-    && pip install --no-cache-dir "${wheel}[ui,datasets,codecs,fast,s3]" dagster-postgres \
+    && pip install --no-cache-dir "${wheel}[ui,datasets,codecs,fast,s3]" 'dagster-postgres>=0.29' \
     && rm -rf /wheels \
     && useradd --create-home --uid 1000 tcia \
     && install -d -o tcia -g tcia /data /dagster /dagster/storage /declarations

@@ -14,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tcia_assets.defs.dagster_home import DAGSTER_YAML
 from tcia_assets_tests.repository import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -95,3 +96,19 @@ def test_the_conda_recipe_needs_what_the_package_needs() -> None:
         assert set(run[CONDA.get(name, name)].split(",")) == set(
             str(requirement.specifier).split(",")
         )
+
+
+@pytest.mark.parametrize(
+    "file", ["docker/dagster.yaml", "docs/how-to/postgres.md", "docs/scale-out.md"]
+)
+def test_postgres_is_configured_with_the_driver_that_is_installed(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+
+    # Without it, SQLAlchemy 2.1 looks for psycopg 3, and nothing starts.
+    assert text.count("postgres_db:") == text.count("scheme: postgresql+psycopg2") == 1
+
+
+def test_ticks_are_deleted_as_in_a_home_of_the_command_line() -> None:
+    in_containers = yaml.safe_load((ROOT / "docker" / "dagster.yaml").read_text(encoding="utf-8"))
+
+    assert in_containers["retention"] == yaml.safe_load(DAGSTER_YAML)["retention"]
