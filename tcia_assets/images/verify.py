@@ -28,6 +28,7 @@ from tcia_assets.images.zip_parts import (
     rows_of_parts,
 )
 from tcia_assets.metadata.events import IMAGE_EVENTS
+from tcia_assets.metadata.moves import moved_series
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.warehouse import Warehouse
 
@@ -280,7 +281,7 @@ def _mark_damaged(row: ManifestRow, problem: str) -> ManifestRow:
 # The time of the newest fetch of each Series, with the SHA-256 of its zip.
 _FETCHED = f"""
     SELECT SeriesInstanceUID AS uid, split_part(event_id, ' ', 2) AS sha256, max(seen_at) AS at
-    FROM series_changes WHERE Collection = $collection AND event IN {IMAGE_EVENTS}
+    FROM series_changes WHERE list_contains($collections, Collection) AND event IN {IMAGE_EVENTS}
     AND SeriesInstanceUID IN (SELECT uid FROM found) GROUP BY ALL
 """
 
@@ -296,7 +297,9 @@ def _restore(rows: Sequence[ManifestRow], warehouse: Warehouse) -> int:
     for name in sorted({row.collection for row in rows}):
         mine = [row for row in rows if row.collection == name]
         uids = pa.table({"uid": [row.series_instance_uid for row in mine]})
-        found = warehouse.query(_FETCHED, {"collection": name}, tables={"found": uids})
+        # That of a zip which moved with its Series is in the history where it was fetched.
+        collections = [name, *moved_series(name, warehouse)]
+        found = warehouse.query(_FETCHED, {"collections": collections}, tables={"found": uids})
         times = {(each["uid"], each["sha256"]): each["at"] for each in found.to_pylist()}
         changes = [
             (row, replace(row, status="complete", error=None, fetched_at=at))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +12,15 @@ import pytest
 
 from tcia_assets.catalog import ZIP_READS
 from tcia_assets.images import verify
+from tcia_assets.images.fetch import fetch_images
+from tcia_assets.images.fetch_session import FetchSession
+from tcia_assets.images.manifest import read_rows
 from tcia_assets.images.verify import VerifyResult, find_known_damage, find_strays, verify_zips
 from tcia_assets.images.zip_parts import list_parts
+from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.archives import folder
 from tcia_assets_tests.images.many import SERIES, flip, put, row
+from tcia_assets_tests.images.moves import GOAL, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place
 from tcia_assets_tests.images.test_zip_check import DAMAGES
 
@@ -75,6 +81,25 @@ def test_zips_that_are_back_are_complete_again_as_of_their_fetch(fetched: Place)
     assert verified(fetched).restored == 1
     assert fetched.rows == before
     assert verified(fetched).restored == 0
+
+
+def test_a_zip_that_moved_with_its_series_is_complete_again(fetched: Place) -> None:
+    moved = fetched.uids[0]
+    fetched.sandbox.archive.move([moved], to=GOAL)
+    refresh_all(fetched)
+    with fetched.source() as source:
+        chosen = FetchSession(Selection(collections=(GOAL,)))
+        fetch_images(GOAL, chosen, source, fetched.warehouse)
+    [before] = read_rows(fetched.warehouse, GOAL)
+    path = fetched.warehouse.root / str(before.path)
+    content = path.read_bytes()
+    path.unlink()
+    assert len(verify_zips(GOAL, fetched.warehouse, accept_loss=True).damaged) == 1
+
+    path.write_bytes(content)
+    assert verify_zips(GOAL, fetched.warehouse).restored == 1
+    [row] = read_rows(fetched.warehouse, GOAL)
+    assert replace(row, fetched_at=before.fetched_at) == before
 
 
 def test_a_zip_that_a_deep_check_refuses_is_not_complete_by_its_hash(fetched: Place) -> None:
