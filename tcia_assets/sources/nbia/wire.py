@@ -29,7 +29,7 @@ from tcia_assets.spec import Endpoint, ValueFormat
 from tcia_assets.store import sql
 
 _FOREIGN_FIELDS = "rows with none of its fields"
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _EDGE = 1 << 12
 LARGE = 1 << 24
 _SMALL = 1 << 19
