@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock, Timeout
-
 from tcia_assets.errors import Busy, StorageError
+
+# How often a lock is tried that another holder has.
+_EVERY_S = 0.05
 
 
 @contextlib.contextmanager
@@ -27,11 +29,10 @@ def hold_lock(path: Path, what: str, *, wait: float) -> Iterator[None]:
         Busy: Another process or thread still holds it after `wait` seconds.
         StorageError: The lock file cannot be created.
     """
-    guard = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        guard.acquire(timeout=wait)
-    except Timeout:
+        descriptor = _wait_for(path, wait)
+    except BlockingIOError:
         problem = f"{what} has been locked by another run for more than {wait:g} s"
         raise Busy(f"{problem}: {path}") from None
     except OSError as error:
@@ -40,7 +41,21 @@ def hold_lock(path: Path, what: str, *, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        guard.release()
+        # Closing alone would not release it while a child process has the descriptor too.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _wait_for(path: Path, wait: float) -> int:
+    """Return the descriptor of a lock; raise BlockingIOError if it is held for so many seconds."""
+    end = time.monotonic() + wait
+    while True:
+        try:
+            return open_locked(path, wait=False)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(_EVERY_S)
 
 
 def open_locked(path: Path, flags: int = os.O_RDWR, *, wait: bool = True) -> int:

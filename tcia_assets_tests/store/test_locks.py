@@ -18,7 +18,7 @@ from tcia_assets.errors import (
 )
 from tcia_assets.metadata.listing import merge
 from tcia_assets.store.conform import empty
-from tcia_assets.store.locks import is_locked, open_locked
+from tcia_assets.store.locks import hold_lock, is_locked, open_locked
 from tcia_assets.store.warehouse import Warehouse
 from tcia_assets_tests.store.child_processes import (
     add_series,
@@ -63,6 +63,20 @@ def test_a_lock_is_waited_for_and_released_when_its_holder_dies(
         os.kill(child.pid, signal.SIGKILL)
         with warehouse.lock(SERIES_SIZES, "a", wait=20):
             pass
+
+
+def test_a_released_lock_is_free_while_a_child_still_has_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with hold_lock(path, "it", wait=0):
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        with hold_lock(path, "it", wait=0):
+            assert is_locked(path)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_lock_files_are_outside_the_tables(warehouse: Warehouse) -> None:
