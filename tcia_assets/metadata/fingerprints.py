@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import md5
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tcia_assets.catalog import FINGERPRINT_COLUMNS, SERIES
-from tcia_assets.store import sql
 
+# Their texts are longer than the rows.
 _ROWS_AT_ONCE = 1 << 14
 _KEY = SERIES.key[0]
 
@@ -24,26 +27,32 @@ def fingerprints(rows: pa.Table) -> pa.Table:
     Returns:
         The columns SeriesInstanceUID and fingerprint, in the order of the rows.
     """
+    parts = (rows.slice(start, _ROWS_AT_ONCE) for start in range(0, len(rows), _ROWS_AT_ONCE))
+    made = pa.chunked_array([_hashes(_texts(part)) for part in parts], pa.string())
+    return rows.select([_KEY]).append_column("fingerprint", made)
+
+
+def _hashes(texts: list[bytes]) -> pa.Array:
+    hashes = [md5(text, usedforsecurity=False).hexdigest() for text in texts]
+    return pa.array(hashes, pa.string())
+
+
+def _texts(rows: pa.Table) -> list[bytes]:
+    """Return what is hashed for each row."""
     names = sorted(name for name in FINGERPRINT_COLUMNS if name in rows.schema.names)
-    pieces = ["''", *(_piece(name, rows.schema.field(name).type) for name in names)]
-    statement = f"SELECT md5(concat({', '.join(pieces)})) AS fingerprint FROM given"
-    given, made = rows.select([_KEY, *names]), []
-    with sql.scratch() as connection:
-        # DuckDB's copy of many rows would take as much memory as they do.
-        for start in range(0, max(len(rows), 1), _ROWS_AT_ONCE):
-            connection.register("given", given.slice(start, _ROWS_AT_ONCE))
-            made += sql.fetch_table(connection, statement)["fingerprint"].chunks
-    hashes = pa.chunked_array(made, pa.string())
-    return given.select([_KEY]).append_column("fingerprint", hashes)
+    filled = (name for name in names if rows[name].null_count < len(rows))
+    pieces = [pa.repeat("", len(rows)), *(_pieces(name, rows[name]) for name in filled)]
+    texts = pc.binary_join_element_wise(*pieces, "", null_handling="replace")
+    found: list[bytes] = texts.cast(pa.binary()).to_pylist()
+    return found
 
 
-def _piece(name: str, kind: pa.DataType) -> str:
-    """Return SQL for a value's part of the text; null if the value is null."""
-    column = text = sql.identifier(name)
-    if pa.types.is_date(kind):
-        text = f"({column} - DATE '1970-01-01')"
-    elif pa.types.is_timestamp(kind):
-        text = f"epoch_us({column})"
-    text = f"{text}::VARCHAR"
-    # `concat` leaves nulls out, of which the name would remain.
-    return f"CASE WHEN {column} IS NOT NULL THEN concat('{name}=', strlen({text}), ':', {text}) END"
+def _pieces(name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the part of the text that each value is; null if the value is null."""
+    if pa.types.is_date(values.type):
+        values = values.cast(pa.int32())
+    elif pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    texts = values.cast(pa.string())
+    begins = pc.binary_join_element_wise(name, pc.binary_length(texts).cast(pa.string()), "=")
+    return pc.binary_join_element_wise(begins, texts, ":")
