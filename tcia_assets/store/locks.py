@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tcia_assets.errors import Busy, StorageError
+from filelock import FileLock, Timeout
 
-# How often a lock is tried that another holder has.
-_EVERY_S = 0.05
+from tcia_assets.errors import Busy, StorageError
 
 
 @contextlib.contextmanager
@@ -29,10 +27,11 @@ def hold_lock(path: Path, what: str, *, wait: float) -> Iterator[None]:
         Busy: Another process or thread still holds it after `wait` seconds.
         StorageError: The lock file cannot be created.
     """
+    guard = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _wait_for(path, wait)
-    except BlockingIOError:
+        guard.acquire(timeout=wait)
+    except Timeout:
         problem = f"{what} has been locked by another run for more than {wait:g} s"
         raise Busy(f"{problem}: {path}") from None
     except OSError as error:
@@ -41,21 +40,7 @@ def hold_lock(path: Path, what: str, *, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        # Closing alone would not release it while a child process has the descriptor too.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-
-
-def _wait_for(path: Path, wait: float) -> int:
-    """Return the descriptor of a lock; raise BlockingIOError if it is held for so many seconds."""
-    end = time.monotonic() + wait
-    while True:
-        try:
-            return open_locked(path, wait=False)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                raise
-        time.sleep(_EVERY_S)
+        guard.release()
 
 
 def open_locked(path: Path, flags: int = os.O_RDWR, *, wait: bool = True) -> int:
