@@ -15,17 +15,23 @@ PAGE_HEADERS = {"ETag": '"page"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GM
 
 
 @contextmanager
-def page_server(status: int, headers: Mapping[str, str]) -> Iterator[str]:
-    """Answer each request with this status and these headers; yields the URL."""
+def page_server(
+    status: int, headers: Mapping[str, str], *, head_status: int | None = None
+) -> Iterator[str]:
+    """Answer each request with this status and these headers; yields the URL.
+
+    HEAD may have a status of its own.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("content-length") or 0))
-            self.send_response(status)
+            is_head = self.command == "HEAD"
+            self.send_response(head_status if is_head and head_status else status)
             for name, value in {**headers, "content-length": str(len(PAGE))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            if self.command != "HEAD":
+            if not is_head:
                 self.wfile.write(PAGE)
 
         do_GET = do_PUT = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names

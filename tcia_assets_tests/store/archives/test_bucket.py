@@ -204,12 +204,15 @@ def test_an_account_that_may_not_list_can_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put(elsewhere)
+    served_s3.reset()
     # Amazon does not tell such an account that a name is not there.
     served_s3.faults.append(Fault("status", lambda request: ".absent" in request.path, times=9))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "getter")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_servers.secret_of("getter"))
+    assert [archives.sha256(NAME) for _ in range(2)] == [SHA256] * 2
     with archives.local(NAME, SHA256) as path:
         assert path.read_bytes() == CONTENT
+    assert sum(".absent" in request.path for request in served_s3.seen) == 1  # once a process
     with pytest.raises(StorageError, match=r"403 AccessDenied .* AWS_ACCESS_KEY_ID may not"):
         archives.list(FOLDER)
 
@@ -277,20 +280,17 @@ def test_a_server_that_is_no_store_is_named_and_has_no_empty_bucket(
                 request()
 
 
-def test_an_account_that_may_only_read_needs_no_list(
-    archives: Archives, elsewhere: Archives, served_s3: Proxy
+def test_a_server_that_refuses_a_look_has_no_empty_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(elsewhere)
-    served_s3.reset()
-
-    def asks_what_is_there(request: Request) -> bool:
-        return request.is_list or ".absent-" in request.path
-
-    # S3 does not say of a name that nothing has it, unless the account may list.
-    served_s3.faults.append(Fault("status", asks_what_is_there, times=99))
-    assert [archives.sha256(NAME) for _ in range(2)] == [SHA256] * 2
-    # Once for each process.
-    assert sum(map(asks_what_is_there, served_s3.seen)) == 1
+    with page_server(200, {}, head_status=403) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "writer")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+        archives = opened("s3://zips/x", tmp_path)
+        for request in (lambda: archives.list(FOLDER), archives.folders):
+            with pytest.raises(StorageError, match="403"):
+                request()
 
 
 def test_a_clock_that_is_off_is_named(archives: Archives, served_s3: Proxy) -> None:
