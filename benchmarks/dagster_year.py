@@ -1,34 +1,49 @@
-"""What Dagster's own records take in a year of production.
+"""What Dagster's own records take in a year of production, in SQLite or in Postgres.
 
-Makes a mirror with as many Collections as TCIA has, measures what Dagster's home grows by with each
-kind of run (processes of Dagster's own, as its daemon starts them) and with a tick of the sensor (a
-real daemon), and multiplies: every day a refresh of all Collections, each hour one of a 24th of
-them, five changes that the sensor notices, 288 ticks. Then copies the events of the night's run
-until the home has those of a year, and times the asset page's query in a real web server.
+Makes a mirror with as many Collections as TCIA has, measures what Dagster's records grow by with
+each kind of run (processes of Dagster's own, as its daemon starts them) and with a tick of the
+sensor (a real daemon), and multiplies: every day a refresh of all Collections, each hour one of a
+24th of them, five changes that the sensor notices, 288 ticks, which are kept for a week. Then
+copies the events of such a change until there are those of a year, and times the asset page's
+query in a real web server.
 
     .venv/bin/python benchmarks/dagster_year.py
     .venv/bin/python benchmarks/dagster_year.py --collections 20 --days 30
+
+The same in Postgres, on a temporary cluster, needs Debian's postgresql, and dagster-postgres, which
+is in the environment of `make scale-out`:
+
+    .venv-celery/bin/python benchmarks/dagster_year.py --postgres
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 from urllib.request import Request, urlopen
 
+import yaml
+from dagster_records import Growth, PostgresRecords, Records, SqliteRecords
 from processes import BIN, timed
-from years import LARGEST, Place, Size, opened, size_of
+from years import Place, Size, opened
 
+from tcia_assets.defs.dagster_home import DAGSTER_YAML
+from tcia_assets.settings import Settings
+from tcia_assets_tests.postgres_server import postgres
+
+_RETENTION = yaml.safe_load(DAGSTER_YAML)["retention"]
 HOURS, CHANGES, TICKS = 24, 5, 288
+CLEANUP_DAYS: int = Settings.model_fields["cleanup_days"].default
+TICK_DAYS: int = _RETENTION["sensor"]["purge_after_days"]["skipped"]
+_CHANGED = "OTHER-000"
+_TICK = "tick of the sensor"
 _MEASURED_TICKS = 20
 _PAGE = """
 query Page($key: AssetKeyInput!) {
@@ -44,59 +59,57 @@ query Page($key: AssetKeyInput!) {
 """
 
 
-class Growth(NamedTuple):
-    """What Dagster's home grows by."""
-
-    bytes: float
-    files: float
-
-    def times(self, number: float) -> Growth:
-        """Return this growth a number of times."""
-        return Growth(self.bytes * number, self.files * number)
-
-
-def growths(place: Place) -> dict[str, tuple[float, Growth]]:
-    """Return how often a day each kind of work is done, and what it adds."""
+def growths(place: Place, records: Records, rounds: int) -> dict[str, tuple[float, Growth]]:
+    """Return how often a day each kind of work is done, and what it adds on average."""
     first, last = place.size.first_and_last
     others = max(0, place.size.collections // HOURS - 1)
     part = ("OTHER-000", f"OTHER-{others:03d}")
+    # The mirror was made beside Dagster, so these record what is in it.
+    place.job("tcia_refresh", (first, last))
+    place.job("tcia_update", (_CHANGED, _CHANGED))
+
+    def mean(job: str, keys: tuple[str, str], prepare: Callable[[int], object] = bool) -> Growth:
+        before = now = records.size()
+        for number in range(rounds):
+            prepare(number)
+            place.job(job, keys)
+            now = records.size()  # each time: it lets the space of dead rows be used again
+        return now.since(before).times(1 / rounds)
+
     return {
-        "refresh of all Collections": (1, _run(place, "tcia_refresh", (first, last))),
-        "refresh of a 24th of them": (HOURS, _run(place, "tcia_refresh", part)),
-        "update of one Collection": (CHANGES, _run(place, "tcia_update", (LARGEST, LARGEST))),
-        "tick of the sensor": (TICKS, _ticks(place)),
+        "refresh of all Collections, unchanged": (1, mean("tcia_refresh", (first, last))),
+        "refresh of a 24th of them, unchanged": (HOURS, mean("tcia_refresh", part)),
+        "update of a Collection with a Series that has changed, and its images": (
+            CHANGES,
+            mean(
+                "tcia_update", (_CHANGED, _CHANGED), lambda number: _change_a_series(place, number)
+            ),
+        ),
+        _TICK: (TICKS, _ticks(place, records)),
     }
 
 
-def _run(place: Place, job: str, keys: tuple[str, str]) -> Growth:
-    before = size_of(place.home)
-    place.job(job, keys)
-    return _since(before, place.home)
+def _change_a_series(place: Place, number: int) -> None:
+    # Its number of images, since two submissions on one day look like one.
+    change = {"collection": _CHANGED, "count": 1, "image_count": 2 + number}
+    body = json.dumps(change).encode()
+    url = f"http://127.0.0.1:{place.port}/_sandbox/revise"
+    with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=30):
+        pass
 
 
-def _since(before: tuple[int, int], folder: Path) -> Growth:
-    return Growth(*(new - old for new, old in zip(size_of(folder), before, strict=True)))
-
-
-def _ticks(place: Place) -> Growth:
+def _ticks(place: Place, records: Records) -> Growth:
     """Return what a tick adds, on average over some ticks of a daemon."""
     variables = place.selecting | {"DAGSTER_HOME": str(place.home), "TCIA_SENSOR_INTERVAL_S": "5"}
     module = ["-m", "tcia_assets.definitions"]
     timed([str(BIN / "dagster"), "sensor", "start", *module, "tcia_new_series"], variables)
     daemon = [str(BIN / "dagster-daemon"), "run", *module]
     # Runs that the sensor requests meanwhile are not of the ticks.
-    ticked = place.home / "schedules"
-    begun, before = _count_ticks(place.home), size_of(ticked)
+    begun, before = records.count_ticks(), records.size_of_ticks()
     with _running(daemon, variables):
-        _wait(lambda: _count_ticks(place.home) >= begun + _MEASURED_TICKS)
-    ticks = _count_ticks(place.home) - begun
-    return _since(before, ticked).times(1 / ticks)
-
-
-def _count_ticks(home: Path) -> int:
-    with closing(sqlite3.connect(home / "schedules" / "schedules.db")) as ticks:
-        found: int = ticks.execute("SELECT count(*) FROM job_ticks").fetchone()[0]
-    return found
+        _wait(lambda: records.count_ticks() >= begun + _MEASURED_TICKS)
+    ticks = records.count_ticks() - begun
+    return records.size_of_ticks().since(before).times(1 / ticks)
 
 
 @contextmanager
@@ -119,21 +132,6 @@ def _wait(is_done: Callable[[], bool]) -> None:
 
 
 # --- The asset page after a year ------------------------------------------------------------------
-
-
-def add_copies(home: Path, copies: int) -> None:
-    """Copy the events of the run that has most, as other runs, into the index of all events."""
-    with closing(sqlite3.connect(home / "history" / "runs" / "index.db")) as index, index:
-        names = [row[1] for row in index.execute("PRAGMA table_info(event_logs)")]
-        kept = ", ".join(name for name in names if name not in {"id", "run_id"})
-        (run,) = index.execute(
-            "SELECT run_id FROM event_logs GROUP BY run_id ORDER BY count(*) DESC LIMIT 1"
-        ).fetchone()
-        index.executemany(
-            f"INSERT INTO event_logs (run_id, {kept}) "
-            f"SELECT ?, {kept} FROM event_logs WHERE run_id = ? ORDER BY id",
-            ((f"copy-{number}", run) for number in range(copies)),
-        )
 
 
 def page_seconds(place: Place, asset: str) -> float:
@@ -172,22 +170,33 @@ def _query(port: int, asset: str) -> float:
 
 def run(chosen: argparse.Namespace, folder: Path) -> None:
     size = Size(8 * chosen.collections, chosen.collections, 1, 1)
-    with opened(size, folder / "mirror", chosen.port) as place:
-        begun = size_of(place.home)
-        found = growths(place)
-        print("| | bytes | files | a day |\n|---|---|---|---|")
-        for name, (daily, growth) in found.items():
-            print(f"| {name} | {growth.bytes:,.0f} | {growth.files:.2f} | {daily} |", flush=True)
-        each_day = [growth.times(daily) for daily, growth in found.values()]
-        a_day = Growth(*(sum(values) for values in zip(*each_day, strict=True)))
-        whole = a_day.times(chosen.days)
-        print(f"| first refresh | {begun[0]:,} | {begun[1]} | |")
-        print(f"| {chosen.days} days, extrapolated | {whole.bytes:,.0f} | {whole.files:,.0f} | |")
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres(folder / "postgres.log")) if chosen.postgres else {}
+        storage = yaml.safe_dump({"storage": {"postgres": {"postgres_db": server}}})
+        dagster_yaml = DAGSTER_YAML + storage if server else None
+        place = stack.enter_context(opened(size, folder / "mirror", chosen.port, dagster_yaml))
+        home = place.home
+        records = PostgresRecords(home, server) if server else SqliteRecords(home)
+        begun = records.size()
+        _print_growths(growths(place, records, chosen.rounds), begun, chosen.days)
         print(f"\n{size.collections} Collections; the asset page of `series`, before and after:")
         print(f"{page_seconds(place, 'series'):.2f} s", flush=True)
-        # A night's refresh, and as much again in 24 parts.
-        add_copies(place.home, 2 * chosen.days)
-        print(f"{page_seconds(place, 'series'):.2f} s; {size_of(place.home)[0]:,} bytes")
+        records.add_copies(CHANGES * chosen.days, "series")
+        print(f"{page_seconds(place, 'series'):.2f} s; {records.size().bytes:,.0f} bytes")
+
+
+def _print_growths(found: dict[str, tuple[float, Growth]], begun: Growth, days: int) -> None:
+    print("| | bytes | files | a day |\n|---|---|---|---|")
+    print(f"| first refresh | {begun.bytes:,.0f} | {begun.files:.0f} | |")
+    for name, (daily, growth) in found.items():
+        print(f"| {name} | {growth.bytes:,.0f} | {growth.files:.2f} | {daily} |", flush=True)
+    for some in (CLEANUP_DAYS, days):
+        numbers = {name: daily * some for name, (daily, _) in found.items()}
+        # Dagster's daemon deletes older ones, as our dagster.yaml says.
+        numbers[_TICK] = TICKS * min(some, TICK_DAYS)
+        grown = [found[name][1].times(number) for name, number in numbers.items()]
+        whole = Growth(*(sum(values) for values in zip(*grown, strict=True)))
+        print(f"| {some} days, extrapolated | {whole.bytes:,.0f} | {whole.files:,.0f} | |")
 
 
 def main() -> None:
@@ -195,6 +204,8 @@ def main() -> None:
     number = {"type": int, "metavar": "N"}
     parser.add_argument("--collections", default=141, help="Collections", **number)
     parser.add_argument("--days", default=365, help="days", **number)
+    parser.add_argument("--rounds", default=5, help="how often each run is measured", **number)
+    parser.add_argument("--postgres", action="store_true", help="in Postgres, not SQLite")
     parser.add_argument("--port", default=8048, help="of the sandbox; N + 1 is used too", **number)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tcia-year-") as folder:

@@ -199,12 +199,22 @@ def tick(place: Place) -> Cost:
 
 
 @contextmanager
-def opened(size: Size, folder: Path, port: int) -> Iterator[Place]:
-    """Serve the sandbox of a size while the block lasts; make the mirror unless it is there."""
+def opened(size: Size, folder: Path, port: int, dagster_yaml: str | None = None) -> Iterator[Place]:
+    """Serve the sandbox of a size while the block lasts; make the mirror unless it is there.
+
+    Args:
+        size: The size of the mirror.
+        folder: The folder that it is in.
+        port: The port of the sandbox.
+        dagster_yaml: The configuration of Dagster's home; by default the package's own.
+    """
     place, made = Place(size, folder, port), folder / "made"
     if not made.is_file():
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "no_datasets").mkdir(parents=True)
+        if dagster_yaml is not None:
+            place.home.mkdir(parents=True)
+            (place.home / "dagster.yaml").write_text(dagster_yaml)
         timed(place.mirror("catalogue"), place.environment)
     with _served(place):
         if not made.is_file():

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_assets_tests import s3_servers
+from tcia_assets_tests.postgres_server import postgres
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 300
@@ -106,49 +105,8 @@ def servers(logs: Path) -> Iterator[Servers]:
             printed_url(archive),
             f"redis://127.0.0.1:{port}/0",
             store,
-            stack.enter_context(postgres(logs)),
+            stack.enter_context(postgres(logs / "postgres.log")),
         )
-
-
-@contextmanager
-def postgres(logs: Path) -> Iterator[Mapping[str, object]]:
-    """Run Postgres on a temporary cluster; yields `postgres_db` as in dagster.yaml."""
-    port, password = free_port(), secrets.token_hex(16)
-    with tempfile.TemporaryDirectory(prefix="scale-out-") as folder:
-        secret = Path(folder, "password")
-        secret.write_text(password, encoding="ascii")
-        if os.geteuid() == 0:
-            shutil.chown(folder, "postgres")
-            shutil.chown(secret, "postgres")
-        cluster = f"{folder}/cluster"
-        initdb = [*_postgres("initdb"), "-D", cluster, "-U", "dagster", "-A", "scram-sha-256"]
-        subprocess.run(
-            [*initdb, f"--pwfile={secret}", "--no-sync"],
-            check=True,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-        )
-        options = ["-D", cluster, "-p", str(port), "-k", folder, "-h", "127.0.0.1"]
-        with running("postgres", [*_postgres("postgres"), *options], os.environ, logs) as process:
-            wait_for("Postgres", lambda: "ready to accept connections" in text_of(process.log))
-            yield {
-                "hostname": "127.0.0.1",
-                "port": port,
-                "username": "dagster",
-                "password": password,
-                "db_name": "postgres",
-                # Without it, SQLAlchemy 2.1 looks for psycopg 3, which dagster-postgres lacks.
-                "scheme": "postgresql+psycopg2",
-            }
-
-
-def _postgres(program: str) -> list[str]:
-    """Return the command of one of Postgres' programs, which refuse to run as root."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
-    path = str(found[-1]) if found else shutil.which(program)
-    if path is None:
-        raise SystemExit("Postgres is not installed; with Debian: apt-get install postgresql")
-    return ["runuser", "-u", "postgres", "--", path] if os.geteuid() == 0 else [path]
 
 
 def demand(program: str, package: str) -> None:
