@@ -127,9 +127,17 @@ def index_images(
         images = IndexedImages(collection, warehouse, rows_per_part)
         update = _Update(collection, warehouse, images)
         new = update.run(report, reread or RereadBudget(math.inf), new_zips)
-        totals = _totals(images.summaries)
-        kept, seconds = totals["objects"] - new, time.monotonic() - started
-        return IndexResult(images.written(), new=new, kept=kept, seconds=seconds, **totals)
+        counts = images.counts
+        return IndexResult(
+            images.written(),
+            objects=counts["row_count"],
+            new=new,
+            kept=counts["row_count"] - new,
+            outdated=counts["outdated_count"],
+            unreadable=counts["unidentified_count"],
+            with_errors=counts["error_count"],
+            seconds=time.monotonic() - started,
+        )
 
 
 class _Update:
@@ -155,17 +163,13 @@ class _Update:
 
     def _compare(self, new_zips: Collection[str] | None) -> tuple[set[str], set[str], set[str]]:
         """Return the Series without a zip, with another one than is indexed, and outdated ones."""
-        summaries = self._images.summaries
-        is_read = pc.greater(summaries["object_count"], 0)
-        # Zips that could not be read before, and those that were read for other columns.
-        changed, outdated = (
-            set(summaries[_UID].filter(chosen).to_pylist())
-            for chosen in (pc.invert(is_read), pc.and_(is_read, _is_outdated(summaries)))
-        )
+        summaries = list(self._images.summaries)
+        changed = {uid for each in summaries for uid in each.unread}
+        outdated = {uid for each in summaries for uid in each.outdated}
         changed.update(self._query(_CHANGED)[_UID].to_pylist() if new_zips is None else new_zips)
         zips = self._query(_ZIPS)["zips"][0].as_py()
         new = len(changed) - len(self._images.locate(changed))
-        if summaries.num_rows == zips - new:
+        if sum(len(each.series) for each in summaries) == zips - new:
             return set(), changed, outdated
         if new_zips is not None:
             return self._compare(None)
@@ -219,22 +223,6 @@ class _Update:
     def _store(self, rows: pa.Table) -> None:
         rows = add_rows_with_same_uid(rows, self._collection, self._images, self._warehouse)
         self._images.replace(clear_repeated_uids(rows))
-
-
-def _totals(summaries: pa.Table) -> dict[str, int]:
-    """Return the counts of objects of an `IndexResult`."""
-    outdated = summaries.filter(_is_outdated(summaries))
-    counted = {
-        "objects": summaries["row_count"],
-        "outdated": outdated["object_count"],
-        "unreadable": summaries["unidentified_count"],
-        "with_errors": summaries["error_count"],
-    }
-    return {name: int(pc.sum(counts, min_count=0).as_py()) for name, counts in counted.items()}
-
-
-def _is_outdated(summaries: pa.Table) -> pa.ChunkedArray:
-    return pc.fill_null(pc.not_equal(summaries["header_version"], HEADER_VERSION), fill_value=True)
 
 
 # --- Zips ---------------------------------------------------------------------------------------

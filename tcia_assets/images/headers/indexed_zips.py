@@ -7,12 +7,14 @@ is made again from the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tcia_assets.catalog import ACQUIRED_MODALITIES, IMAGES, INDEXED_ZIPS
+from tcia_assets.catalog import ACQUIRED_MODALITIES, HEADER_VERSION, IMAGES, INDEXED_ZIPS
 from tcia_assets.store import digests, sql
 from tcia_assets.store.conform import align, conform, empty
 from tcia_assets.store.files import sha256_of
@@ -32,7 +34,6 @@ _COLUMNS = (
     *("archive_sha256", "error", "header_version"),
 )
 _COUNTS = tuple(name for name in INDEXED_ZIPS.column_names if name.endswith("_count"))
-# What is held of each zip while its Collection is indexed, 120 bytes.
 _SUMMARIES = with_columns(INDEXED_ZIPS, (SERIES, *_COUNTS, "header_version"))
 _SHARED_COUNTS = with_columns(INDEXED_ZIPS, (SERIES, "shared_count"))
 _VERSION = """
@@ -80,6 +81,39 @@ _SHARED = """
 """
 
 
+class FileSummary(NamedTuple):
+    """What a file of `indexed_zips` has, as far as it is held while its Collection is indexed.
+
+    Attributes:
+        series: The Series of its zips, 70 bytes each.
+        counts: The sums of its columns `row_count`, `error_count` and so on, by their names, and
+            `outdated_count` of objects that were read for other columns than `images` has now.
+        unread: The Series of zips that could not be read.
+        outdated: The Series of zips with outdated objects.
+    """
+
+    series: pa.ChunkedArray
+    counts: Counter[str]
+    unread: list[str]
+    outdated: list[str]
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> FileSummary:
+        """Summarize the rows of a file."""
+        is_read = pc.greater(rows["object_count"], 0)
+        is_other = pc.not_equal(rows["header_version"], HEADER_VERSION)
+        is_outdated = pc.and_(is_read, pc.fill_null(is_other, fill_value=True))
+        outdated = rows.filter(is_outdated)
+        counts = Counter({name: _sum(rows[name]) for name in _COUNTS})
+        counts["outdated_count"] = _sum(outdated["object_count"])
+        unread = rows[SERIES].filter(pc.invert(is_read)).to_pylist()
+        return cls(rows[SERIES], counts, unread, outdated[SERIES].to_pylist())
+
+
+def _sum(counts: pa.ChunkedArray) -> int:
+    return int(pc.sum(counts, min_count=0).as_py())
+
+
 class IndexedImages(SeriesParts):
     """The files of `images` of a Collection, with their summaries in `indexed_zips`.
 
@@ -96,7 +130,7 @@ class IndexedImages(SeriesParts):
     ) -> None:
         self._warehouse, self._collection = warehouse, collection
         self._index = warehouse.files(INDEXED_ZIPS, collection)
-        self._summaries: dict[int, pa.Table] = {}
+        self._summaries: dict[int, FileSummary] = {}
         # What files of `indexed_zips` have that lack a column, and are made again: to count it
         # takes longer than all else, where there are other Collections.
         self._outdated: dict[int, pa.Table] = {}
@@ -108,19 +142,24 @@ class IndexedImages(SeriesParts):
             self.on_write(number, None)
 
     @property
-    def summaries(self) -> pa.Table:
-        """The rows of `indexed_zips` as they are now: the Series, counts and version of each."""
-        return pa.concat_tables([empty(_SUMMARIES), *self._summaries.values()])
+    def summaries(self) -> Iterable[FileSummary]:
+        """What the files have now."""
+        return self._summaries.values()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """The sums of what the files have now."""
+        return sum((each.counts for each in self.summaries), Counter())
 
     def count_rows(self, number: int) -> int:
         rows = self._read_summaries(number)
         if rows is None:
             return super().count_rows(number)
-        self._summaries[number] = rows
-        return int(pc.sum(rows["row_count"], min_count=0).as_py())
+        self._summaries[number] = summary = FileSummary.of(rows)
+        return summary.counts["row_count"]
 
     def series_of(self, number: int) -> pa.ChunkedArray:
-        return self._summaries[number][SERIES]
+        return self._summaries[number].series
 
     def on_write(self, number: int, rows: pa.Table | None) -> None:
         """Write the rows of `indexed_zips` for a file of images."""
@@ -136,7 +175,7 @@ class IndexedImages(SeriesParts):
         tables = {"described": pa.concat_tables(described), "shared": pa.concat_tables(shared)}
         found = conform(INDEXED_ZIPS, self._warehouse.query(_TOGETHER, tables=tables))
         self._index.write(number, found, made_from=sha256_of(self.files.path(number)))
-        self._summaries[number] = align(_SUMMARIES, found)
+        self._summaries[number] = FileSummary.of(found)
 
     def _read_summaries(self, number: int) -> pa.Table | None:
         """Return the stored rows for a file; None unless they are of the file as it is now."""

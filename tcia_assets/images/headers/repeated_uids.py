@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from tcia_assets.images.headers.indexed_zips import REPEATED, UID_NUMBER, IndexedImages
 from tcia_assets.store import sql
-from tcia_assets.store.conform import count_true
 from tcia_assets.store.warehouse import Warehouse
 
 # A number may be that of different UIDs, by chance; then rows are stored again as they are.
@@ -42,7 +41,7 @@ def find_outdated(collection: str, images: IndexedImages, warehouse: Warehouse) 
     What is stored decides, not what this run changed: a run may have been killed before it read
     them, and a Series may have been read before the other one lost the object.
     """
-    if not count_true(pc.greater(images.summaries["repeated_count"], 0)):
+    if not images.counts["repeated_count"]:
         return set()
     found = warehouse.query(_OUTDATED, {"collection": collection})
     return set(found["SeriesInstanceUID"].to_pylist())
