@@ -90,33 +90,36 @@ _PLAN = f"""{_STATES}
 # have lost one of them, or have read one that it could not read before.
 _PLAN_OF_NEW = """
     WITH indexed AS MATERIALIZED (
-        SELECT CASE WHEN referring_count > 0 OR unidentified_count > 0
-            THEN SeriesInstanceUID END AS uid, object_count > 0 AS is_read,
+        SELECT hash(SeriesInstanceUID) AS number, object_count > 0 AS is_read,
             referring_count > 0 AS is_relevant, unidentified_count > 0 AS is_unidentified
         FROM indexed_zips WHERE Collection = $collection
     ),
-    relevant AS NOT MATERIALIZED (SELECT uid FROM indexed WHERE is_relevant),
-    relevant_numbers AS MATERIALIZED (SELECT hash(uid) AS number FROM relevant),
+    relevant_numbers AS NOT MATERIALIZED (SELECT number FROM indexed WHERE is_relevant),
     stored AS NOT MATERIALIZED (
-        SELECT SeriesInstanceUID AS uid, entry_name, SOPInstanceUID
+        SELECT SeriesInstanceUID AS uid, hash(SeriesInstanceUID) AS number, entry_name,
+            SOPInstanceUID
         FROM "references" WHERE Collection = $collection
     ),
     unread AS MATERIALIZED (
-        FROM relevant_numbers EXCEPT SELECT hash(uid) FROM stored WHERE entry_name NOTNULL
+        FROM relevant_numbers EXCEPT SELECT number FROM stored WHERE entry_name NOTNULL
     ),
     unidentified AS MATERIALIZED (
-        SELECT uid FROM indexed WHERE is_unidentified
-        UNION ALL SELECT uid FROM stored WHERE entry_name NOTNULL AND SOPInstanceUID IS NULL
+        FROM relevant_numbers INTERSECT (
+            SELECT number FROM indexed WHERE is_unidentified UNION ALL
+            SELECT number FROM stored WHERE entry_name NOTNULL AND SOPInstanceUID IS NULL
+        )
     )
-    SELECT 'relevant' AS what, NULL AS uid, count(*) AS zips FROM relevant
+    SELECT 'relevant' AS what, NULL AS uid, count(*) AS zips FROM relevant_numbers
     UNION ALL SELECT 'waiting', NULL, (
         SELECT count(*) FROM image_archives WHERE Collection = $collection AND path NOTNULL
     ) - (SELECT count(*) FROM indexed WHERE is_read)
-    UNION ALL SELECT 'changed', uid, 1 FROM relevant WHERE uid IN (FROM new_zips)
-    UNION ALL SELECT 'changed', uid, 1 FROM relevant WHERE hash(uid) IN (FROM unread)
-    UNION ALL SELECT 'unidentified', uid, 1 FROM relevant WHERE uid IN (FROM unidentified)
+    UNION ALL SELECT 'changed', uid, 1 FROM new_zips WHERE hash(uid) IN (FROM relevant_numbers)
+    UNION ALL SELECT 'changed', SeriesInstanceUID, 1 FROM indexed_zips
+        WHERE Collection = $collection AND hash(SeriesInstanceUID) IN (FROM unread)
+    UNION ALL SELECT 'unidentified', SeriesInstanceUID, 1 FROM indexed_zips
+        WHERE Collection = $collection AND hash(SeriesInstanceUID) IN (FROM unidentified)
     UNION ALL SELECT DISTINCT 'references', uid, 1 FROM stored
-        WHERE hash(uid) NOT IN (FROM relevant_numbers)
+        WHERE number NOT IN (FROM relevant_numbers)
     UNION ALL SELECT DISTINCT 'targets', SeriesInstanceUID, 1 FROM targets
         WHERE Collection = $collection AND hash(SeriesInstanceUID) NOT IN (FROM relevant_numbers)
 """
