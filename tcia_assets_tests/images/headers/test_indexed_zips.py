@@ -126,6 +126,16 @@ def test_a_current_index_is_not_made_again(three: ZipWarehouse) -> None:
     assert three.warehouse.verify().problems == []
 
 
+def test_a_current_index_is_read_without_a_look_at_the_images(three: ZipWarehouse) -> None:
+    files = three.warehouse.files(IMAGES, COLLECTION)
+    with three.warehouse.lock(IMAGES, COLLECTION):
+        before = IndexedImages(COLLECTION, three.warehouse)
+        files.path().write_bytes(b"damaged")
+        again = IndexedImages(COLLECTION, three.warehouse)
+    assert again.summaries == before.summaries
+    assert again.row_counts == before.row_counts == {0: 6}
+
+
 def test_a_removed_file_of_images_is_read_again_from_the_zips(three: ZipWarehouse) -> None:
     before = described(three)
     three.warehouse.path(IMAGES, COLLECTION).unlink()
@@ -181,6 +191,11 @@ def test_an_index_that_lacks_a_column_keeps_what_was_counted(warehouse: Warehous
     before = warehouse.read(INDEXED_ZIPS, ["B"])
     assert before["shared_count"].to_pylist() == [1]
     index = warehouse.files(INDEXED_ZIPS, "B")
+    for lacking in ("shared_count", "uid_numbers"):  # counted anew, and kept
+        drop_columns(index, lacking)
+        with warehouse.lock(IMAGES, "B"):
+            IndexedImages("B", warehouse)
+        assert warehouse.read(INDEXED_ZIPS, ["B"]) == before
     drop_columns(index, "uid_numbers")
     shutil.rmtree(warehouse.files(IMAGES, "A").folder)  # counted again, it would be 0
     with warehouse.lock(IMAGES, "B"):
