@@ -32,7 +32,7 @@ _FOREIGN_FIELDS = "rows with none of its fields"
 _CHUNK = 1 << 18
 _EDGE = 1 << 12
 LARGE = 1 << 24
-_SMALL = 1 << 19
+_SMALL, _MEDIUM = 1 << 19, 1 << 20
 _MOST_UNCLAIMED = 100
 # By our column name.
 _Unreadable = dict[str, UnreadableValues]
@@ -60,9 +60,10 @@ def read(
 
 
 def _database_for(body: Path) -> sql.Connection:
-    if body.stat().st_size <= LARGE:
+    if body.stat().st_size <= _MEDIUM:
         return sql.scratch()
-    # For a large reply, one of its own: closing it gives its memory back to the system.
+    # For others one of its own: closing it gives its memory back to the system. In the shared one
+    # that would be in pieces, between what other replies use.
     return sql.connect(threads=1)  # one array is parsed by one thread; others would wait
 
 
