@@ -136,6 +136,18 @@ def test_a_current_index_is_read_without_a_look_at_the_images(three: ZipWarehous
     assert again.row_counts == before.row_counts == {0: 6}
 
 
+def test_rows_of_a_file_that_somebody_copied_are_stored_once(three: ZipWarehouse) -> None:
+    before, files = three.rows(), three.warehouse.files(IMAGES, COLLECTION)
+    shutil.copy(files.path(), files.path(3))
+    three.index()
+    assert three.rows() == before
+
+
+def test_only_objects_that_were_read_can_lack_columns(three: ZipWarehouse) -> None:
+    done = three.index()
+    assert (done.objects, done.unreadable, done.outdated) == (6, 2, 0)
+
+
 def test_a_removed_file_of_images_is_read_again_from_the_zips(three: ZipWarehouse) -> None:
     before = described(three)
     three.warehouse.path(IMAGES, COLLECTION).unlink()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 
-from tcia_assets.catalog import REFERENCES, TARGETS
+from tcia_assets.catalog import INDEXED_ZIPS, REFERENCES, TARGETS
 from tcia_assets.images.headers import references
 from tcia_assets_tests.images.headers.zip_warehouse import (
     COLLECTION,
@@ -44,6 +45,17 @@ def test_acquired_images_are_not_opened(zips: ZipWarehouse) -> None:
     zips.path().unlink()
     assert references.index_references(COLLECTION, zips.warehouse).new == 0
     assert table_rows(zips) == []
+
+
+def test_references_stay_where_the_index_of_zips_is_lost(zips: ZipWarehouse) -> None:
+    add_images(zips)
+    zips.add({"seg.dcm": mask_object("SEG")}, MASK_SERIES)
+    index_all(zips)
+    before = table_rows(zips)
+    shutil.rmtree(zips.warehouse.files(INDEXED_ZIPS, COLLECTION).folder)
+    done = references.index_references(COLLECTION, zips.warehouse)
+    assert (done.new, done.kept) == (0, 1)
+    assert table_rows(zips) == before
 
 
 def test_an_object_without_references_has_one_row_and_is_read_once(zips: ZipWarehouse) -> None:
