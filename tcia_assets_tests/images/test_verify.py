@@ -8,9 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 
-from tcia_assets.catalog import ZIP_READS
+from tcia_assets.catalog import SERIES_CHANGES, ZIP_READS
 from tcia_assets.images import verify
 from tcia_assets.images.fetch import fetch_images
 from tcia_assets.images.fetch_session import FetchSession
@@ -19,6 +20,7 @@ from tcia_assets.images.verify import VerifyResult, find_known_damage, find_stra
 from tcia_assets.images.zip_parts import list_parts
 from tcia_assets.metadata.selection import Selection
 from tcia_assets.store.archives import folder
+from tcia_assets.store.conform import replace_column
 from tcia_assets_tests.images.many import SERIES, flip, put, row
 from tcia_assets_tests.images.moves import GOAL, refresh_all
 from tcia_assets_tests.images.place import COLLECTION, Place
@@ -100,6 +102,29 @@ def test_a_zip_that_moved_with_its_series_is_complete_again(fetched: Place) -> N
     assert verify_zips(GOAL, fetched.warehouse).restored == 1
     [row] = read_rows(fetched.warehouse, GOAL)
     assert replace(row, fetched_at=before.fetched_at) == before
+
+
+def test_a_zip_of_which_the_history_has_no_fetch_is_not_complete_again(fetched: Place) -> None:
+    uid, files = fetched.uids[0], fetched.warehouse.files(SERIES_CHANGES, COLLECTION)
+    put(fetched, fetched.rows[uid] | {"status": "failed"})
+    for number in files.numbers():
+        rows = files.read(number)
+        of_other_bytes = pc.replace_substring_regex(rows["event_id"], "etched .*", "etched 0")
+        files.write(number, replace_column(rows, "event_id", of_other_bytes))
+
+    found = verified(fetched)
+    assert (found.damaged, found.restored, fetched.rows[uid]["status"]) == ((), 0, "failed")
+
+
+@pytest.mark.parametrize("stored", [("failed", 1), ("incomplete", 0)])
+def test_only_what_a_check_has_marked_is_complete_again(
+    fetched: Place, stored: tuple[str, int]
+) -> None:
+    uid, (status, attempts) = fetched.uids[0], stored
+    put(fetched, fetched.rows[uid] | {"status": status, "attempts": attempts})
+
+    found = verified(fetched)
+    assert (found.restored, fetched.rows[uid]["status"]) == (0, status)
 
 
 def test_a_zip_that_a_deep_check_refuses_is_not_complete_by_its_hash(fetched: Place) -> None:
