@@ -53,6 +53,16 @@ def test_the_size_of_a_changed_series_is_requested_again(mirror: SandboxMirror) 
     )
 
 
+def test_sizes_of_chosen_series_leave_the_others_to_be_requested(mirror: SandboxMirror) -> None:
+    mirror.start()
+    chosen, budget = mirror.uids(SMALL, 2), RequestBudget(100)
+    refresh_sizes(SMALL, mirror.source, mirror.warehouse, NOW, budget, only=chosen)
+
+    stored = mirror.warehouse.read(SERIES_SIZES, [SMALL])
+    assert sorted(stored["SeriesInstanceUID"].to_pylist()) == sorted(chosen)
+    assert sizes(mirror, 100) == {"asked": 8, "remaining": 0, "unknown": 0}
+
+
 def test_missing_series_need_no_size(mirror: SandboxMirror) -> None:
     mirror.start()
     mirror.archive.hide(mirror.uids(SMALL, 1))
