@@ -68,7 +68,9 @@ def growths(place: Place, records: Records, rounds: int) -> dict[str, tuple[floa
     place.job("tcia_refresh", (first, last))
     place.job("tcia_update", (_CHANGED, _CHANGED))
 
-    def mean(job: str, keys: tuple[str, str], prepare: Callable[[int], object] = bool) -> Growth:
+    def mean(
+        job: str, keys: tuple[str, str], prepare: Callable[[int], None] = lambda _number: None
+    ) -> Growth:
         before = now = records.size()
         for number in range(rounds):
             prepare(number)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -13,15 +14,18 @@ from tcia_assets.metadata.events import IMAGE_EVENTS
 from tcia_assets.store import sql
 from tcia_assets.store.warehouse import Warehouse
 
+# The fetches that the history has, each with the SHA-256 of its zip.
+_FETCHES = f"""
+    SELECT Collection, {UID}, split_part(event_id, ' ', 2) AS sha256, seen_at
+    FROM series_changes {{added}}
+    WHERE Collection IN ({{collections}}) AND event IN {IMAGE_EVENTS}
+"""
+_TIMES = f"SELECT {UID}, sha256, max(seen_at) AS at FROM ({_FETCHES}) GROUP BY ALL"
 # The complete zips of a Collection of which the history has no fetch. A zip taken over from a
 # Collection that its Series left is recorded there already. Compared in the database: of 200,000
 # zips few are new.
 _UNRECORDED = f"""
-    WITH fetches AS (
-        SELECT Collection, {UID}, split_part(event_id, ' ', 2) AS sha256
-        FROM series_changes {{added}}
-        WHERE Collection IN ({{collections}}) AND event IN {IMAGE_EVENTS}
-    ),
+    WITH fetches AS (SELECT Collection, {UID}, sha256 FROM ({_FETCHES})),
     known AS (
         FROM fetches WHERE Collection = $collection
         UNION ALL
@@ -53,16 +57,43 @@ def record_new_zips(
         )
 
 
-def _new_events(
-    collection: str, warehouse: Warehouse, added: Collection[str] | None
-) -> list[history.FetchEvent]:
+def find_fetches(
+    collection: str, warehouse: Warehouse, uids: Collection[str]
+) -> dict[tuple[str, str], datetime]:
+    """Return when zips were last fetched, as the history has it.
+
+    Args:
+        collection: The Collection that has the zips now.
+        warehouse: The warehouse.
+        uids: Their Series.
+
+    Returns:
+        The time, by SeriesInstanceUID and SHA-256 of the zip.
+    """
+    rows = _query(_TIMES, collection, warehouse, uids).to_pylist()
+    return {(row[UID], row["sha256"]): row["at"] for row in rows}
+
+
+def _query(
+    statement: str,
+    collection: str,
+    warehouse: Warehouse,
+    added: Collection[str] | None,
+    parameters: Mapping[str, str] | None = None,
+) -> pa.Table:
     # Named, so that DuckDB opens the history of no other Collection.
     names = [collection, *moves.moved_series(collection, warehouse)]
-    statement = _UNRECORDED.format(
+    statement = statement.format(
         collections=", ".join(map(sql.literal, names)), added="" if added is None else _ADDED
     )
     tables = {"added": pa.table({UID: pa.array(added or (), pa.string())})}
-    rows = warehouse.query(statement, {"collection": collection}, tables=tables)
+    return warehouse.query(statement, parameters, tables=tables)
+
+
+def _new_events(
+    collection: str, warehouse: Warehouse, added: Collection[str] | None
+) -> list[history.FetchEvent]:
+    rows = _query(_UNRECORDED, collection, warehouse, added, {"collection": collection})
     return [
         history.FetchEvent(
             row[UID],

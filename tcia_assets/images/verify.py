@@ -10,10 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import pyarrow as pa
-
 from tcia_assets.errors import TciaError
 from tcia_assets.images import manifest
+from tcia_assets.images.fetch_events import find_fetches
 from tcia_assets.images.manifest_row import ManifestRow
 from tcia_assets.images.plan import IS_LOST
 from tcia_assets.images.store_loss import require_store
@@ -27,8 +26,6 @@ from tcia_assets.images.zip_parts import (
     record_reads,
     rows_of_parts,
 )
-from tcia_assets.metadata.events import IMAGE_EVENTS
-from tcia_assets.metadata.moves import moved_series
 from tcia_assets.progress import ProgressCallback, ignore_progress
 from tcia_assets.store.warehouse import Warehouse
 
@@ -278,14 +275,6 @@ def _mark_damaged(row: ManifestRow, problem: str) -> ManifestRow:
     )
 
 
-# The time of the newest fetch of each Series, with the SHA-256 of its zip.
-_FETCHED = f"""
-    SELECT SeriesInstanceUID AS uid, split_part(event_id, ' ', 2) AS sha256, max(seen_at) AS at
-    FROM series_changes WHERE list_contains($collections, Collection) AND event IN {IMAGE_EVENTS}
-    AND SeriesInstanceUID IN (SELECT uid FROM found) GROUP BY ALL
-"""
-
-
 def _was_damaged(row: ManifestRow) -> bool:
     """Return whether a check has found this zip damaged; see `plan.IS_LOST`."""
     return row.status == "failed" and row.attempts == 0
@@ -296,15 +285,11 @@ def _restore(rows: Sequence[ManifestRow], warehouse: Warehouse) -> int:
     restored = 0
     for name in sorted({row.collection for row in rows}):
         mine = [row for row in rows if row.collection == name]
-        uids = pa.table({"uid": [row.series_instance_uid for row in mine]})
-        # That of a zip which moved with its Series is in the history where it was fetched.
-        collections = [name, *moved_series(name, warehouse)]
-        found = warehouse.query(_FETCHED, {"collections": collections}, tables={"found": uids})
-        times = {(each["uid"], each["sha256"]): each["at"] for each in found.to_pylist()}
+        times = find_fetches(name, warehouse, [row.series_instance_uid for row in mine])
         changes = [
             (row, replace(row, status="complete", error=None, fetched_at=at))
             for row in mine
-            if (at := times.get((row.series_instance_uid, row.sha256)))
+            if (at := times.get((row.series_instance_uid, row.sha256 or "")))
         ]
         restored += len(manifest.replace_unchanged(warehouse, name, changes))
     return restored
